@@ -5,6 +5,7 @@
 
 #include <mitosis/base/errc.hpp>
 #include <mitosis/mem/page.hpp>
+#include <mitosis/mem/page_cache_concept.hpp>
 #include <mitosis/net/fabric.hpp>
 
 #include <concepts>
@@ -42,26 +43,6 @@ concept ChildMemory = requires(M m, PageRange range, const std::uint8_t* bytes, 
   /// Lets waiting threads fault again.
   { m.wake(range) }
   noexcept->std::same_as<void>;
-};
-
-enum class CacheState : std::uint8_t { absent, filling, present };
-
-/// The machine's cache of one prepared parent's pages, by the parent's page number ("source" page
-/// as the descriptor being resumed numbers it). One thread uses it. With Cache<None> it is unused.
-/// A range of source pages lies consecutively in `slot` memory within one VMA of the descriptor.
-template <class C>
-concept PageCache = requires(C c, PageNumber source, PageRange range, bool ok) {
-  { c.state(source) }
-  noexcept->std::same_as<CacheState>;
-  /// Marks absent pages as being fetched; the caller will call `end_fill` for exactly them.
-  { c.begin_fill(range) }
-  noexcept->std::same_as<void>;
-  /// They arrived (present) or did not (absent again).
-  { c.end_fill(range, ok) }
-  noexcept->std::same_as<void>;
-  /// Where the pages' bytes live; null where the budget forbids: then the child reads on its own.
-  { c.slot(range) }
-  noexcept->std::same_as<LocalMemory>;
 };
 
 /// Reads pages through the owner's CPU when one-sided reads cannot have them. Completes through

@@ -9,6 +9,8 @@ namespace mitosis {
 
 inline constexpr unsigned page_shift = 12;
 inline constexpr std::uint64_t page_size = std::uint64_t{1} << page_shift;
+/// User addresses end here: 47 bits less the guard page, on x86-64 and on arm64 with 48-bit ones.
+inline constexpr std::uint64_t user_address_end = (std::uint64_t{1} << 47) - page_size;
 
 /// A virtual address divided by the page size; of the child unless a name says otherwise.
 enum class PageNumber : std::uint64_t {};

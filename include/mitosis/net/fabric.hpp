@@ -6,6 +6,7 @@
 #include <mitosis/base/errc.hpp>
 #include <mitosis/base/ids.hpp>
 #include <mitosis/base/span.hpp>
+#include <mitosis/mem/local_memory.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -21,13 +22,6 @@ constexpr Time operator+(Time t, std::uint64_t nanoseconds) noexcept {
 
 /// Which queue a read takes: a demand read is never queued behind bulk ones.
 enum class Lane : std::uint8_t { demand, bulk };
-
-/// Memory of this machine that the fabric may write (verbs: registered, with its local key).
-/// A different type from TargetName, so that a remote key cannot be passed for a local one.
-struct LocalMemory {
-  std::uint8_t* data = nullptr;
-  std::uint32_t local_key = 0;
-};
 
 /// One one-sided read: `bytes` at `remote_address` of `target` on `peer`, into `into`, which must
 /// stay valid until the completion with the same cookie.

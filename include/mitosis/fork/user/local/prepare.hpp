@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// The local messages of prepare. World: user.
+//
+//   program -> agent   Prepare          just before clone(); the agent checks the program meanwhile
+//   agent -> program   Prepared|Failed  the program goes on, or kills its shadow
+//   shadow -> agent    ShadowReady      on a new connection, the lifeline: its end is the shadow's
+#pragma once
+
+#include <mitosis/base/ids.hpp>
+#include <mitosis/fork/user/local/type.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mitosis::local {
+
+/// The sender (by its SCM_CREDENTIALS) wants to be prepared. -> Prepared
+struct Prepare {
+  static constexpr LocalType type = LocalType::prepare;
+  HandlerId handler{};
+  std::uint64_t nonce = 0;  ///< random; the shadow shows it
+  std::string policy;       ///< empty: the agent's default
+  template <class A>
+  void fields(A& a) {
+    a(handler, nonce, policy);
+  }
+};
+
+/// The parent may go on. A resume that comes before the shadow is ready waits for it.
+struct Prepared {
+  static constexpr LocalType type = LocalType::prepared;
+  AuthKey key;
+  Generation generation{};
+  template <class A>
+  void fields(A& a) {
+    a(key, generation);
+  }
+};
+
+/// The sender is the shadow of the prepare with this nonce; from now on it only waits for the
+/// connection's end. The agent sends nothing back, ever. May arrive before the agent has read
+/// everything about the parent.
+struct ShadowReady {
+  static constexpr LocalType type = LocalType::shadow_ready;
+  std::uint64_t nonce = 0;
+  std::vector<std::uint8_t> facts;  ///< a ShadowFacts
+  template <class A>
+  void fields(A& a) {
+    a(nonce, facts);
+  }
+};
+
+}  // namespace mitosis::local

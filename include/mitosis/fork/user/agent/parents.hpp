@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+// Parents: the prepared parents of this machine, from the call of prepare to reclaim. World: user.
+#pragma once
+
+#include <mitosis/base/result.hpp>
+#include <mitosis/base/unique_fd.hpp>
+#include <mitosis/fork/user/agent/state_table.hpp>
+#include <mitosis/mem/target_table.hpp>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace mitosis::agent {
+
+using Clock = std::chrono::steady_clock;
+
+/// One prepared parent. Owned by `Parents` and by whoever serves it at the moment; what it holds
+/// (shadow, image, descriptors) ends with the last of them, its access with `Parents::reclaim`.
+struct Parent {
+  HandlerId handler{};
+  Generation generation{};
+  AuthKey key;
+  std::uint32_t uid = 0;
+  int pid = 0;
+  std::string policy;
+  bool copy = false;  ///< Cow<Off>
+  bool stays = true;  ///< outlives its caller's exit until the lease ends
+  UniqueFd parent_pidfd, shadow_pidfd, lifeline, descriptor_fd, image_fd;
+  TargetName target;
+  int shadow_pid = 0;
+  std::uint64_t descriptor_bytes = 0, pages = 0;
+  Clock::time_point prepared{};
+  Clock::time_point last_use{};  ///< of the lease: a query, a renewal
+  std::vector<std::uint8_t> descriptor;
+  ParentSlot* slot = nullptr;
+
+  enum class State { capturing, ready, failed } state = State::capturing;
+  Error failure;
+  ~Parent();
+};
+
+/// Thread-safe. Takes part in the lease: a parent whose process has exited is reclaimed when
+/// nobody has used it for `lease`.
+class Parents {
+ public:
+  Parents(StateTable& table, TargetTable& targets, Clock::duration lease)
+      : table_(table), targets_(targets), lease_(lease) {}
+
+  /// Reserves a handler id and draws its key and generation.
+  Result<std::shared_ptr<Parent>> reserve(HandlerId handler, std::uint32_t uid, int pid,
+                                          std::string policy, bool copy);
+  /// Makes a captured parent resumable, and lets it survive the worker.
+  void publish(const std::shared_ptr<Parent>& parent);
+  /// Gives a reservation up; whoever waits for it gets `why`.
+  void fail(const std::shared_ptr<Parent>& parent, Error why);
+  /// Waits until the handler is captured. A wrong key and an unknown handler are told apart.
+  Result<std::shared_ptr<Parent>> get(HandlerId handler, const AuthKey* key,
+                                      Clock::time_point deadline);
+  /// For a caller of this machine: its own, or any for root.
+  Result<std::shared_ptr<Parent>> get_as(HandlerId handler, std::uint32_t uid,
+                                         Clock::time_point deadline);
+  /// Ends access there and then (no read is served once this returns) and ends the shadow.
+  Result<void> reclaim(HandlerId handler, const AuthKey* key, std::uint32_t uid);
+  /// Somebody still uses it.
+  Result<void> renew(HandlerId handler, Generation generation);
+  /// Reclaims what has been left alone. Returns what it reclaimed.
+  std::vector<HandlerId> sweep(Clock::time_point now);
+  std::vector<std::shared_ptr<Parent>> list() const;
+  void reclaim_all();
+  /// Takes over what an earlier worker left in the table.
+  void adopt();
+  [[nodiscard]] Clock::duration lease() const noexcept { return lease_; }
+
+ private:
+  void drop(std::map<std::uint64_t, std::shared_ptr<Parent>>::iterator it);
+
+  StateTable& table_;
+  TargetTable& targets_;
+  const Clock::duration lease_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::uint64_t, std::shared_ptr<Parent>> parents_;
+};
+
+}  // namespace mitosis::agent
+
+#include <mitosis/fork/user/agent/parents_impl.hpp>

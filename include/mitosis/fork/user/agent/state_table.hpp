@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+// StateTable: what the agent must not forget when its worker dies, in memory that keeper and
+// worker share. World: user.
+// It names file descriptors by number: keeper and worker share one descriptor table
+// (clone(CLONE_FILES)), so that a userfaultfd stays open, and its child asleep rather than reading
+// silent zeros, while no worker lives.
+#pragma once
+
+#include <linux/userfaultfd.h>
+#include <sys/mman.h>
+
+#include <mitosis/base/ids.hpp>
+#include <mitosis/base/result.hpp>
+#include <mitosis/fork/user/agent/event_log.hpp>
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+
+namespace mitosis::agent {
+
+/// A slot is owned by whoever took it from `empty`; only `live` ones are taken over.
+enum class SlotState : std::uint32_t { empty = 0, filling = 1, live = 2 };
+
+/// A resumed child, or a process forked from one. Descriptor numbers are -1 where there is none.
+struct ChildSlot {
+  std::atomic<std::uint32_t> state;
+  std::uint32_t pager;  ///< index of the pager thread that serves it
+  std::int32_t uffd;
+  std::int32_t pidfd;
+  std::int32_t descriptor_fd;             ///< memfd with the descriptor's bytes; one a child
+  std::int32_t cache_fd, cache_index_fd;  ///< Cache<Local>: pages and presence; the registry's own
+  std::uint32_t pid;                      ///< 0 until known (a forked process's first fault tells)
+  std::uint32_t uid;                      ///< who may see and end it
+  std::uint32_t poison;                   ///< UFFDIO_POISON is there
+  std::uint64_t id;                       ///< grows; names the child in `ps`
+  std::uint64_t forked_from;              ///< id, 0 for a resumed child
+  std::uint64_t started_ns;               ///< CLOCK_MONOTONIC
+  MachineId machine;                      ///< of the parent
+  HandlerId handler;
+  Generation generation;
+  char policy[48];
+  /// VMAs (by index) whose file is not the same on this machine: their pages are fetched.
+  std::uint64_t carried[64];
+  static constexpr std::size_t max_carried = sizeof carried * 8;
+
+  /// The kernel writes an event here as it is read: once it is read the child goes on, so it must
+  /// be kept from that very moment. `pending_at` is the log's count when it was empty.
+  uffd_msg pending;
+  std::uint32_t pending_at;
+  EventLog log;
+
+  std::atomic<std::uint64_t> pages_total, pages_fetched, bytes_fetched, faults, cached, zeros,
+      fallbacks;
+};
+
+/// A prepared parent of this machine, once it is captured.
+struct ParentSlot {
+  std::atomic<std::uint32_t> state;
+  std::uint32_t uid;
+  std::uint32_t pid;         ///< of the parent itself
+  std::uint32_t shadow_pid;  ///< 0 with Cow<Off>, once copied
+  std::int32_t parent_pidfd, shadow_pidfd, lifeline, descriptor_fd, image_fd;
+  std::uint32_t reserved;
+  HandlerId handler;
+  Generation generation;
+  AuthKey key;
+  TargetName target;
+  std::uint64_t prepared_ns;
+  char policy[48];
+};
+
+inline constexpr std::size_t max_children = 16384;
+inline constexpr std::size_t max_parents = 4096;
+
+/// The whole of it. Lives in a shared anonymous mapping made by the keeper before it clones the
+/// first worker; untouched slots cost nothing.
+struct StateTable {
+  std::atomic<std::uint64_t> next_id;
+  std::atomic<std::uint64_t> next_generation;  ///< drawn at random at the start of the agent
+  std::atomic<std::uint32_t> worker_starts;
+  std::atomic<std::uint32_t> next_free_child;  ///< where the search for a free slot begins
+  ParentSlot parents[max_parents];
+  ChildSlot children[max_children];
+
+  /// Maps a zeroed table, which lives until the process and all its clones are gone.
+  static Result<StateTable*> create() noexcept {
+    void* at = ::mmap(nullptr, sizeof(StateTable), PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) return Error(Errc::out_of_memory, "the agent's state table", errno);
+    return static_cast<StateTable*>(at);  // zero bytes are a valid, empty table
+  }
+
+  /// Takes an empty slot (state becomes `filling`), or null when all are taken.
+  ChildSlot* take_child() noexcept {
+    const std::uint32_t from = next_free_child.fetch_add(1, std::memory_order_relaxed);
+    for (std::size_t i = 0; i < max_children; ++i) {
+      ChildSlot& slot = children[(from + i) % max_children];
+      if (take(slot.state)) return &slot;
+    }
+    return nullptr;
+  }
+  ParentSlot* take_parent() noexcept {
+    for (ParentSlot& slot : parents) {
+      if (take(slot.state)) return &slot;
+    }
+    return nullptr;
+  }
+
+ private:
+  static bool take(std::atomic<std::uint32_t>& state) noexcept {
+    auto expected = static_cast<std::uint32_t>(SlotState::empty);
+    return state.load(std::memory_order_relaxed) == expected &&
+           state.compare_exchange_strong(expected, static_cast<std::uint32_t>(SlotState::filling));
+  }
+};
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "shared between processes");
+
+}  // namespace mitosis::agent

@@ -96,6 +96,8 @@ enum VmaFlag : std::uint32_t {
   vma_noreserve = 1,
   vma_dirty = 2,  ///< private_file with pages of its own: all its pages are in runs
 };
+/// The decoder refuses others: a new flag must be added here too.
+inline constexpr std::uint32_t vma_known_flags = vma_noreserve | vma_dirty;
 
 enum class RunKind : std::uint16_t {
   remote = 1,  ///< the owner holds the bytes

@@ -22,7 +22,7 @@ struct List {
   }
 };
 
-enum class RowKind : std::uint8_t { parent = 1, child = 2 };
+enum class RowKind : std::uint8_t { parent = 1, child = 2, last = child };
 
 struct ListRow {
   RowKind kind = RowKind::parent;

@@ -21,6 +21,10 @@ inline bool string_ok(const Sections& s, std::uint32_t offset) noexcept {
 inline bool string_ok_or_none(const Sections& s, std::uint32_t offset) noexcept {
   return offset == no_string || string_ok(s, offset);
 }
+/// A string that is there and not empty: what can be opened.
+inline bool path_ok(const Sections& s, std::uint32_t offset) noexcept {
+  return string_ok(s, offset) && s.bytes(Tag::strings)[offset] != 0;
+}
 /// Zero-terminated within its own array.
 template <std::size_t N>
 constexpr bool terminated(const char (&text)[N]) noexcept {
@@ -84,7 +88,7 @@ inline Error check_vmas(const Sections& s) noexcept {
     if ((v.flags & ~vma_known_flags) != 0) return bad("flags", "unknown flag");
     if (!string_ok_or_none(s, v.path)) return bad("path", "no such string");
     if (!is_file(v.kind)) continue;
-    if (v.path == no_string) return bad("path", "missing for a file");
+    if (!path_ok(s, v.path)) return bad("path", "missing for a file");
     if ((v.file_offset & in_page) != 0) return bad("file_offset", "not page-aligned");
     if (v.file_offset > (~std::uint64_t{0} >> 1) - (v.end - v.start)) {
       return bad("file_offset", "past the largest file");

@@ -97,7 +97,7 @@ inline Error check_files(const Sections& s) noexcept {
     if (f.kind == 0 || f.kind > stream) return bad("kind", "unknown");
     if (f.kind == stream && f.fd > 2) return bad("kind", "a standard stream above 2");
     if (!string_ok_or_none(s, f.path)) return bad("path", "no such string");
-    if (f.path == no_string && f.kind != stream && f.same_as < 0) return bad("path", "missing");
+    if (f.kind != stream && f.same_as < 0 && !path_ok(s, f.path)) return bad("path", "missing");
     if (f.offset > ~std::uint64_t{0} >> 1) return bad("offset", "past the largest file");
     if (f.same_as != -1 && !earlier(i, f.same_as)) return bad("same_as", "no earlier descriptor");
     if (f.reserved != 0) return bad("reserved", "not zero");

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+// LocalServer: accepts the programs of this machine, a thread each. World: user.
+#pragma once
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include <spdlog/spdlog.h>
+
+#include <mitosis/base/result.hpp>
+#include <mitosis/base/unique_fd.hpp>
+#include <mitosis/fork/user/local/channel.hpp>
+
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <unordered_set>
+#include <utility>
+
+namespace mitosis::agent {
+
+/// Runs `serve(channel)` on a thread for each connection, at most `max_connections` at a time;
+/// further ones wait in the listen queue. `stop` shuts all of them down and waits for them.
+class LocalServer {
+ public:
+  using Serve = std::function<void(local::Channel)>;
+  static constexpr std::size_t max_connections = 1024;
+  static constexpr std::chrono::seconds stop_deadline{3};
+
+  /// `listening` is bound, listening and stays the keeper's.
+  LocalServer(int listening, Serve serve)
+      : listening_(listening),
+        serve_(std::move(serve)),
+        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  ~LocalServer() { stop(); }
+  LocalServer(const LocalServer&) = delete;
+  LocalServer& operator=(const LocalServer&) = delete;
+
+  void start() {
+    acceptor_ = std::thread([this] { accept_all(); });
+  }
+
+  /// Serves a connection that was not accepted but made (a spawned child's).
+  void serve(UniqueFd connection) {
+    std::unique_lock lock(mutex_);
+    if (stopping_) return;
+    const int fd = connection.get();
+    open_.insert(fd);
+    lock.unlock();
+    // Detached, because nobody waits for one connection; `stop` waits for all by `open_`.
+    std::thread([this, fd, mine = std::move(connection)]() mutable {
+      serve_(local::Channel(std::move(mine)));
+      const std::lock_guard guard(mutex_);
+      open_.erase(open_.find(fd));
+      changed_.notify_all();
+    }).detach();
+  }
+
+  /// Returns false when a connection did not end within the deadline.
+  bool stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    const std::uint64_t one = 1;
+    (void)!::write(wake_.get(), &one, sizeof one);
+    if (acceptor_.joinable()) acceptor_.join();
+    std::unique_lock lock(mutex_);
+    for (const int fd : open_) ::shutdown(fd, SHUT_RDWR);
+    changed_.notify_all();
+    return changed_.wait_for(lock, stop_deadline, [this] { return open_.empty(); });
+  }
+
+ private:
+  void accept_all() {
+    while (true) {
+      pollfd fds[2] = {{wake_.get(), POLLIN, 0}, {listening_, POLLIN, 0}};
+      if (::poll(fds, 2, -1) < 0 && errno != EINTR) return;
+      if (fds[0].revents != 0) return;
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return stopping_ || open_.size() < max_connections; });
+        if (stopping_) return;
+      }
+      UniqueFd connection(::accept4(listening_, nullptr, nullptr, SOCK_CLOEXEC));
+      if (!connection) {
+        if (errno == EMFILE || errno == ENFILE) {
+          spdlog::error("too many open files; a program's call has to wait");
+          std::unique_lock lock(mutex_);
+          changed_.wait_for(lock, std::chrono::milliseconds(100));
+        }
+        continue;
+      }
+      const int on = 1;  // each packet carries its sender's pid and uid
+      ::setsockopt(connection.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+      serve(std::move(connection));
+    }
+  }
+
+  const int listening_;
+  Serve serve_;
+  UniqueFd wake_;
+  std::thread acceptor_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::unordered_multiset<int> open_;  // a number may be taken anew before its last user is done
+  bool stopping_ = false;
+};
+
+}  // namespace mitosis::agent

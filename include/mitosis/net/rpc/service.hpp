@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// Service: what an agent does when another machine calls. World: user.
+#pragma once
+
+#include <mitosis/base/ids.hpp>
+#include <mitosis/base/result.hpp>
+#include <mitosis/base/span.hpp>
+#include <mitosis/net/fabric.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace mitosis::rpc {
+
+/// Who calls, as authenticated, and until when the answer is of use to it.
+struct Caller {
+  MachineId machine = MachineId::none;
+  Time deadline = Time::never;  ///< CLOCK_MONOTONIC of this machine
+};
+
+/// A descriptor to be sent; its bytes are shared with whoever else resumes it.
+struct DescriptorLease {
+  std::shared_ptr<const std::vector<std::uint8_t>> bytes;  ///< not null, at most max_descriptor
+  Generation generation{};
+  std::uint64_t lease_ms = 0;
+};
+
+/// The agent implements it. Called by all session threads at once; a call may block until the
+/// caller's deadline and no longer (the server's stop waits for it). Errors travel to the caller
+/// with all their context.
+class Service {
+ public:
+  virtual ~Service() = default;
+  virtual Result<DescriptorLease> query_descriptor(const Caller& caller, HandlerId handler,
+                                                   const AuthKey& key) = 0;
+  virtual Result<void> fallback_read(const Caller& caller, const TargetName& target,
+                                     std::uint64_t address, MutableBytes into) = 0;
+  virtual Result<void> reclaim(const Caller& caller, HandlerId handler, const AuthKey& key) = 0;
+  /// The new lease in milliseconds.
+  virtual Result<std::uint64_t> renew_lease(const Caller& caller, HandlerId handler,
+                                            Generation generation) = 0;
+};
+
+}  // namespace mitosis::rpc

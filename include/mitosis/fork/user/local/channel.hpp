@@ -119,25 +119,33 @@ inline Result<void> ChannelView::send(Bytes packet, Span<const int> fds,
 }
 
 inline Result<Packet> ChannelView::receive(Deadline deadline) const {
+  // The length first: a reply of thirty bytes must not cost a buffer of the maximum.
+  ssize_t n;
+  while ((n = ::recv(fd_, nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT)) < 0) {
+    if (errno == EINTR) continue;
+    if (errno == ECONNRESET || errno == ENOTCONN) {
+      return Error(Errc::connection_lost, "to the local agent", errno).in("local call");
+    }
+    if (errno != EAGAIN) return Error(Errc::system_call_failed, "recv", errno).in("local call");
+    if (Result<void> ready = wait(POLLIN, deadline); !ready) return ready.error();
+  }
+  if (n == 0) return Error(Errc::connection_lost, "the peer has closed it").in("local call");
+  if (static_cast<std::size_t>(n) > max_packet) {
+    return Error(Errc::bad_message, "a local packet is too long").in("local call");
+  }
   Packet packet;
-  packet.bytes.resize(max_packet);
+  packet.bytes.resize(static_cast<std::size_t>(n));
   iovec part = {packet.bytes.data(), packet.bytes.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * max_fds) + CMSG_SPACE(sizeof(ucred))];
   msghdr message = {};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  ssize_t n;
-  for (;;) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    n = ::recvmsg(fd_, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    if (n >= 0) break;
-    if (errno == EINTR) continue;
-    if (errno == ECONNRESET || errno == ENOTCONN) {
-      return Error(Errc::connection_lost, "to the local agent", errno).in("local call");
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  while ((n = ::recvmsg(fd_, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT)) < 0) {
+    if (errno != EINTR) {
+      return Error(Errc::system_call_failed, "recvmsg", errno).in("local call");
     }
-    if (errno != EAGAIN) return Error(Errc::system_call_failed, "recvmsg", errno).in("local call");
-    if (Result<void> ready = wait(POLLIN, deadline); !ready) return ready.error();
   }
   for (cmsghdr* h = CMSG_FIRSTHDR(&message); h != nullptr; h = CMSG_NXTHDR(&message, h)) {
     if (h->cmsg_level != SOL_SOCKET) continue;
@@ -154,7 +162,6 @@ inline Result<Packet> ChannelView::receive(Deadline deadline) const {
       packet.sender = {from.pid, from.uid, from.gid};
     }
   }
-  if (n == 0) return Error(Errc::connection_lost, "the peer has closed it").in("local call");
   if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
     return Error(Errc::bad_message, "a local packet is too long").in("local call");
   }

@@ -21,9 +21,11 @@ struct Prepare {
   HandlerId handler{};
   std::uint64_t nonce = 0;  ///< random; the shadow shows it
   std::string policy;       ///< empty: the agent's default
+  /// The sender's own connections to agents: not captured, a child's library opens its own.
+  std::vector<std::int32_t> own_fds;
   template <class A>
   void fields(A& a) {
-    a(handler, nonce, policy);
+    a(handler, nonce, policy, own_fds);
   }
 };
 

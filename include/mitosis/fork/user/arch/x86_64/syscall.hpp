@@ -12,8 +12,10 @@ namespace mitosis::arch {
 
 namespace detail {
 template <class T>
-inline long word(T value) noexcept {
-  if constexpr (std::is_pointer_v<T>) {
+inline long word([[maybe_unused]] T value) noexcept {
+  if constexpr (std::is_null_pointer_v<T>) {
+    return 0;
+  } else if constexpr (std::is_pointer_v<T>) {
     return reinterpret_cast<long>(value);
   } else {
     return static_cast<long>(value);

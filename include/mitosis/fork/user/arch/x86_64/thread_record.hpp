@@ -44,6 +44,9 @@ enum Register : unsigned {
   reg_gs,
 };
 
+/// What glibc marks the abort handlers of restartable sequences with.
+inline constexpr std::uint32_t rseq_signature = 0x53053053;
+
 /// How many bytes `write_xstate` writes: an XSAVE area's legacy part (FXSAVE) and its header.
 inline constexpr std::uint32_t minimal_xstate_bytes = 512 + 64;
 

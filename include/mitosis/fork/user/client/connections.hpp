@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// Connections: the agent sockets that this process has opened through the library. World: user.
+// A forked child shares its parent's sockets, and would take the other's answers; a remote child
+// has none at all. So each call first makes sure that the connection is this very process's own.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <mitosis/fork/user/local/connect.hpp>
+
+#include <array>
+#include <atomic>
+#include <string>
+
+namespace mitosis::client {
+
+/// How long opening waits for an agent that is too busy to accept.
+inline constexpr std::chrono::milliseconds open_patience{5000};
+
+/// A table of a few slots without locks or allocation, so that a fork in another thread finds it
+/// in order. Thread-safe as a whole; one descriptor is used by one thread at a time.
+class Connections {
+ public:
+  static constexpr std::size_t capacity = 16;
+
+  /// Opens a connection; the returned descriptor is the caller's, to be given to `close`.
+  Result<int> open() {
+    const std::string path = local::socket_path();
+    Result<local::Channel> channel = local::connect(path, open_patience);
+    if (!channel) return channel.error();
+    for (Slot& slot : slots_) {
+      int expected = -1;
+      if (!slot.fd.compare_exchange_strong(expected, channel->fd())) continue;
+      slot.owner.store(::getpid());
+      return channel->release();
+    }
+    return Error(Errc::limit_exceeded, "16 agents are open already").in("open the local agent");
+  }
+
+  void close(int sd) noexcept {
+    for (Slot& slot : slots_) {
+      int expected = sd;
+      if (sd >= 0 && slot.fd.compare_exchange_strong(expected, -1)) {
+        ::close(sd);
+        return;
+      }
+    }
+  }
+
+  /// The channel of `sd`, reconnected under the same number in a process that inherited it.
+  Result<local::ChannelView> use(int sd) {
+    for (Slot& slot : slots_) {
+      if (sd < 0 || slot.fd.load() != sd) continue;
+      const pid_t self = ::getpid();
+      if (slot.owner.load() != self) {
+        Result<local::Channel> fresh = local::connect(local::socket_path(), open_patience);
+        if (!fresh) return fresh.error();
+        if (::dup3(fresh->fd(), sd, O_CLOEXEC) < 0) {
+          return Error(Errc::system_call_failed, "dup3", errno).in("open the local agent");
+        }
+        slot.owner.store(self);
+      }
+      return local::ChannelView(sd);
+    }
+    return Error(Errc::invalid_argument, "not a descriptor that mitosis_open returned");
+  }
+
+  /// Ends the connection of `sd` but keeps the number: an answer that is still to come must not
+  /// meet the next request. The next `use` connects anew.
+  void abandon(int sd) noexcept {
+    for (Slot& slot : slots_) {
+      if (sd >= 0 && slot.fd.load() == sd) abandon(slot, sd);
+    }
+  }
+
+  /// In a resumed child: the sockets stayed behind. Holds their numbers, so that no file that the
+  /// child opens gets one; the next `use` connects to the agent of the machine it now runs on.
+  void disown() noexcept {
+    for (Slot& slot : slots_) {
+      if (const int sd = slot.fd.load(); sd >= 0) abandon(slot, sd);
+    }
+  }
+
+  /// Calls `visit(fd)` for each open connection.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (const Slot& slot : slots_) {
+      if (const int sd = slot.fd.load(); sd >= 0) visit(sd);
+    }
+  }
+
+ private:
+  struct Slot {
+    std::atomic<int> fd{-1};
+    std::atomic<pid_t> owner{0};
+  };
+  static void abandon(Slot& slot, int sd) noexcept {
+    slot.owner.store(0);
+    const UniqueFd placeholder(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    if (placeholder && placeholder.get() != sd) (void)::dup3(placeholder.get(), sd, O_CLOEXEC);
+  }
+  std::array<Slot, capacity> slots_;
+};
+
+/// This process's.
+inline Connections& connections() noexcept {
+  static constinit Connections all;
+  return all;
+}
+
+}  // namespace mitosis::client

@@ -109,9 +109,16 @@ TEST_F(RestoreLayout, AMissingFilesPagesComeFromTheParent) {
   EXPECT_EQ(lay(false, {lib, data})[0].kind, MappingKind::anonymous);
   EXPECT_EQ(lay(false, {lib, data})[0].faults, Faults::missing);
   EXPECT_EQ(lay(true, {lib, data})[0].kind, MappingKind::cache);
-  EXPECT_EQ(lay(true, {lib, data})[0].faults, Faults::missing);
+  EXPECT_EQ(lay(true, {lib, data})[0].faults, Faults::missing_and_minor);
   EXPECT_EQ(lay(true, {lib, data})[1].kind, MappingKind::cache);
   EXPECT_EQ(lay(true, {lib})[1].kind, MappingKind::shared_file);
+}
+
+TEST_F(RestoreLayout, WhatIsCarriedDoesNotMoveWhatOthersHaveInTheMemfd) {
+  const auto lib = vma(VmaKind::private_file, 0, 4);
+  vma(VmaKind::anonymous, 8, 4);
+  run(8, 4);
+  EXPECT_EQ(lay(true)[1].cache_page, lay(true, {lib})[1].cache_page);
 }
 
 TEST_F(RestoreLayout, ACarriedFilesRunEndsWithTheFile) {

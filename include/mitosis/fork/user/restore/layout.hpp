@@ -57,12 +57,13 @@ class LayoutWalk {
   /// Appends the mappings of the next VMA.
   void add(std::uint32_t index, const descriptor::VmaRecord& vma, std::vector<Mapping>& to) {
     using descriptor::VmaKind;
-    Mapping m = {vma.start, vma.end, 0, index, MappingKind::anonymous, Faults::none};
+    Mapping m = {vma.start, vma.end, no_cache_page, index, MappingKind::anonymous, Faults::none};
     const bool runs = has_runs(vma);
     const bool carried = is_carried(index);
+    if (options_.cache_local && (runs || descriptor::is_file(vma.kind))) take_place(m);
     switch (VmaKind{vma.kind}) {
       case VmaKind::anonymous:
-        if (runs) fill(m, Faults::missing_and_minor);
+        if (runs) fill(m);
         break;
       case VmaKind::stack:
         if (Mapping filler = below(m); filler.bytes() != 0) to.push_back(filler);
@@ -71,16 +72,16 @@ class LayoutWalk {
         break;
       case VmaKind::private_file:
         if (has_own_pages(vma)) {
-          fill(m, Faults::missing_and_minor);
+          fill(m);
         } else if (carried) {
-          fill(m, Faults::missing);
+          fill(m);
         } else {
           m.kind = MappingKind::private_file;
         }
         break;
       case VmaKind::shared_file:
         if (carried) {
-          fill(m, Faults::missing);
+          fill(m);
         } else {
           m.kind = MappingKind::shared_file;
         }
@@ -109,14 +110,19 @@ class LayoutWalk {
     while (carried_ < list.size() && list[carried_] < index) ++carried_;
     return carried_ < list.size() && list[carried_] == index;
   }
-  /// Has the pager fill the mapping: from the cache if there is one, else page by page.
-  void fill(Mapping& m, Faults in_cache) noexcept {
-    m.faults = Faults::missing;
-    if (!options_.cache_local) return;
-    m.kind = MappingKind::cache;
-    m.faults = in_cache;
+  /// Every VMA that may ever have fetched pages has a place in the memfd, even where it is not
+  /// mapped from there (a stack; a file that is not carried): children of one parent that differ
+  /// in their carried files still share one cache.
+  void take_place(Mapping& m) noexcept {
     m.cache_page = next_cache_page_;
     next_cache_page_ += (m.bytes() >> page_shift) + cache_hole_pages;
+  }
+  /// Has the pager fill the mapping: from the cache if there is one, else page by page. Minor
+  /// faults too, always: reads land in the memfd itself, so a page of it may be there but not
+  /// whole.
+  void fill(Mapping& m) const noexcept {
+    m.faults = options_.cache_local ? Faults::missing_and_minor : Faults::missing;
+    if (options_.cache_local) m.kind = MappingKind::cache;
   }
   /// Without it the kernel may place a new mapping right below the stack: the child's base for
   /// mappings is its launcher's, not its parent's.
@@ -124,7 +130,7 @@ class LayoutWalk {
     const std::uint64_t floor = last_end_ + stack_guard;
     std::uint64_t start = stack.start > stack_room ? stack.start - stack_room : 0;
     start = std::min(std::max(start, floor), stack.start);
-    return {start, stack.start, 0, stack.vma, MappingKind::stack_filler, Faults::none};
+    return {start, stack.start, no_cache_page, stack.vma, MappingKind::stack_filler, Faults::none};
   }
 
   const descriptor::RecordArray<descriptor::RunRecord> runs_;
@@ -161,7 +167,7 @@ inline Result<std::vector<Mapping>> layout(const DescriptorView& view, LayoutOpt
 inline std::uint64_t cache_pages(Span<const Mapping> mappings) noexcept {
   std::uint64_t end = 0;
   for (const Mapping& m : mappings) {
-    if (m.kind == MappingKind::cache) end = m.cache_page + (m.bytes() >> page_shift);
+    if (m.cache_page != no_cache_page) end = m.cache_page + (m.bytes() >> page_shift);
   }
   return end;
 }

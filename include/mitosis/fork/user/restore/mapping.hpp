@@ -26,12 +26,16 @@ enum class Faults : std::uint8_t {
   missing_and_minor,  ///< also first touches of pages that the cache memfd holds
 };
 
+/// A mapping without a place in the cache memfd.
+inline constexpr std::uint64_t no_cache_page = ~std::uint64_t{0};
+
 /// [start, end) in bytes, page-aligned. `vma` indexes the descriptor's VMAs (a filler: the
-/// stack's). `cache_page` is a page number in the cache memfd, of `start`; only for `cache`.
+/// stack's). `cache_page` is the page of the cache memfd where the bytes of `start` are kept; a
+/// stack has one too, though it is not mapped from there.
 struct Mapping {
   std::uint64_t start = 0;
   std::uint64_t end = 0;
-  std::uint64_t cache_page = 0;
+  std::uint64_t cache_page = no_cache_page;
   std::uint32_t vma = 0;
   MappingKind kind = MappingKind::anonymous;
   Faults faults = Faults::none;

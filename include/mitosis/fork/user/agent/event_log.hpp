@@ -83,7 +83,7 @@ class EventLog {
   std::uint32_t count_ = 0;
   std::uint32_t overflowed_ = 0;
   std::int32_t spill_fd_ = 0;  // 0 is "none": a zeroed mapping is an empty log
-  std::uint32_t reserved_ = 0;
+  [[maybe_unused]] std::uint32_t reserved_ = 0;
   AddressSpaceEvent head_[head_events] = {};
 };
 

@@ -1,32 +1,63 @@
 // SPDX-License-Identifier: MIT
-// What a kernel module instantiates, compiled with the kernel's flags by freestanding.py, which
-// then checks the object's undefined symbols and sections. World: any.
-#include <mitosis/base/result.hpp>
-#include <mitosis/mem/descriptor/view.hpp>
-#include <mitosis/policy/child_axes.hpp>
-#include <mitosis/policy/list.hpp>
-#include <mitosis/policy/parse.hpp>
+// The engine as a kernel module instantiates it, on an allocator without malloc. Compiled with the
+// kernel's flags by freestanding.py, which then checks what the object needs. World: any.
+#include <mitosis/fork/engine.hpp>
+#include <mitosis/fork/no_cache.hpp>
 
 namespace mitosis {
 
-// The combinations of a module that carries two.
-using Compiled = PolicyList<Policy<Transport<DCT>, Cache<Local>>, Policy<Fetch<OnDemand>>>;
+/// Hands out one piece of memory front to back and takes nothing back.
+class Arena {
+ public:
+  explicit Arena(MutableBytes memory) noexcept : next_(memory.data()), left_(memory.size()) {}
+  void* allocate(std::size_t bytes) noexcept {
+    const std::size_t rounded = (bytes + 15) & ~std::size_t{15};
+    if (rounded < bytes || rounded > left_) return nullptr;
+    void* memory = next_;
+    next_ += rounded;
+    left_ -= rounded;
+    return memory;
+  }
+  void deallocate(void*, std::size_t) noexcept {}
 
-/// A name from user space to the compiled combination's prefetch; the error's code where it is
-/// none.
-int prefetch_of(const char* text, std::size_t size) noexcept {
-  const Result<PolicyName> name = parse_policy(text, size);
-  if (!name) return -static_cast<int>(name.code());
-  const Result<unsigned> pages = Compiled::dispatch(
-      *name, [](auto policy) { return ChildAxes<typename decltype(policy)::type>::prefetch; });
-  return pages ? static_cast<int>(*pages) : -static_cast<int>(pages.code());
+ private:
+  std::uint8_t* next_;
+  std::size_t left_;
+};
+static_assert(Allocator<Arena>);
+
+/// Calls every member once; what it computes is of no interest, only what the object needs.
+template <class P>
+Errc drive(Bytes bytes, MutableBytes memory, PageNumber page) noexcept {
+  const auto view = DescriptorView::parse(bytes);
+  if (!view) return view.code();
+  Engine<P, Arena> engine{Arena(memory)};
+  Engine<P, Arena> copy{Arena(memory)};
+  NoCache cache;
+  Plan plan;
+  if (const Errc loaded = engine.load(*view); loaded != Errc::ok) return loaded;
+  if (const Errc forked = engine.fork_into(copy); forked != Errc::ok) return forked;
+  engine.on_fault(page, cache, plan);
+  engine.read_ahead(cache, plan);
+  engine.next_eager(cache, plan);
+  engine.look_again();
+  (void)engine.carry({page, 1});
+  (void)engine.on_read(0, Errc::timed_out);
+  (void)engine.next_install(0, page);
+  engine.on_mapped({page, 1}, page);
+  engine.on_installed({page, 1});
+  (void)engine.finish(0);
+  engine.on_moved({page, 1}, page + 1);
+  engine.on_removed({page, 1});
+  engine.on_unmapped({page, 1});
+  engine.snapshot([](PageRange, std::uint16_t, PageNumber, bool) {});
+  return engine.all_present() ? Errc::ok : engine.broken();
 }
 
-/// A descriptor from the network, to its number of VMAs.
-int vmas_of(const std::uint8_t* bytes, std::size_t size) noexcept {
-  const Result<DescriptorView> view = DescriptorView::parse(Bytes(bytes, size));
-  if (!view) return -static_cast<int>(view.code());
-  return static_cast<int>(view->vmas().size());
-}
+template Errc drive<Policy<Fetch<OnDemand>>>(Bytes, MutableBytes, PageNumber) noexcept;
+template Errc drive<Policy<Cache<Local>>>(Bytes, MutableBytes, PageNumber) noexcept;
+template Errc drive<Policy<Fetch<Eager>, Cache<Local>>>(Bytes, MutableBytes, PageNumber) noexcept;
+template Errc drive<Policy<Transport<DCT>, Fetch<Prefetch<127>>, Profile<On>>>(Bytes, MutableBytes,
+                                                                               PageNumber) noexcept;
 
 }  // namespace mitosis

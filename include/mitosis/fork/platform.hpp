@@ -4,12 +4,15 @@
 #pragma once
 
 #include <mitosis/base/errc.hpp>
+#include <mitosis/fork/cache_waiters.hpp>
+#include <mitosis/mem/allocator.hpp>
 #include <mitosis/mem/page.hpp>
 #include <mitosis/mem/page_cache_concept.hpp>
 #include <mitosis/net/fabric.hpp>
 
 #include <concepts>
 #include <cstdint>
+#include <type_traits>
 
 namespace mitosis {
 
@@ -50,6 +53,43 @@ concept ChildMemory = requires(M m, PageRange range, const std::uint8_t* bytes, 
 template <class R>
 concept Fallback = requires(R r, const ReadRequest& request) {
   { r.read(request) }
+  noexcept->std::same_as<void>;
+};
+
+/// What a one-sided read of an owner's pages needs to name.
+struct Owner {
+  MachineId machine = MachineId::none;
+  TargetName target;
+};
+
+/// Everything that one child's driver needs: the child's own memory, and what it shares with the
+/// machine's other children. Cheap to copy: it holds references. All of it belongs to one thread.
+template <class P>
+concept Platform = requires(P p, const P constant, std::uint16_t owner, std::uint64_t pages,
+                            LocalMemory landing) {
+  typename P::Allocator;
+  requires Allocator<typename P::Allocator>;
+  /// For the child's page map.
+  { constant.allocator() }
+  noexcept->std::same_as<typename P::Allocator>;
+  requires ChildMemory<std::remove_cvref_t<decltype(p.memory())>>;
+  requires PageCache<std::remove_cvref_t<decltype(p.cache())>>;
+  requires Fabric<std::remove_cvref_t<decltype(p.fabric())>>;
+  requires Fallback<std::remove_cvref_t<decltype(p.fallback())>>;
+  requires noexcept(p.memory())&& noexcept(p.cache())&& noexcept(p.fabric());
+  requires noexcept(p.fallback());
+  /// Who of the cache's other children wait for its pages; one object a cache.
+  { p.waiters() }
+  noexcept->std::same_as<CacheWaiters&>;
+  { p.now() }
+  noexcept->std::same_as<Time>;
+  /// The descriptor's owner of that index.
+  { p.owner(owner) }
+  noexcept->std::same_as<Owner>;
+  /// Memory for one read, that the fabric may write; null: none is free now.
+  { p.acquire_landing(pages) }
+  noexcept->std::same_as<LocalMemory>;
+  { p.release_landing(landing, pages) }
   noexcept->std::same_as<void>;
 };
 

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
-#include <mitosis/fork/user/restore/hole.hpp>
+#include <mitosis/fork/user/restore/occupied.hpp>
 
 namespace mitosis::restore {
 namespace {

@@ -2,6 +2,7 @@
 // Occupied: the addresses that launcher or child use, to find room that neither does. World: user.
 #pragma once
 
+#include <mitosis/base/span.hpp>
 #include <mitosis/fork/user/restore/address_space.hpp>
 #include <mitosis/fork/user/restore/mapping.hpp>
 

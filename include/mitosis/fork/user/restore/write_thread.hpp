@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// The ops that restore the one thread, and those that talk to the agent. World: user.
+#pragma once
+
+#include <linux/prctl.h>
+#include <sys/syscall.h>
+
+#include <mitosis/fork/user/arch/restore.hpp>
+#include <mitosis/fork/user/local/packet.hpp>
+#include <mitosis/fork/user/local/resume.hpp>
+#include <mitosis/fork/user/restore/program_writer.hpp>
+#include <mitosis/mem/descriptor/view.hpp>
+
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace mitosis::restore {
+
+/// What the kernel only notes: none of it touches the child's memory yet.
+inline void write_thread(const descriptor::ThreadRecord& thread, ProgramWriter& program) {
+  program.step("restore the thread");
+  arch::write_thread_pointers(thread, program);
+  program.op(SYS_set_tid_address, thread.clear_child_tid);
+  if (thread.robust_list_bytes != 0) {
+    program.op(SYS_set_robust_list, thread.robust_list, thread.robust_list_bytes);
+  }
+  program.op(SYS_prctl, PR_SET_NAME, program.put_value(thread.name), 0, 0, 0);
+}
+
+/// Tells the agent that everything is mapped, and waits for its leave. Anything but Go ends the
+/// process without a further word: the agent knows.
+inline void write_hand_over(int socket, ProgramWriter& program) {
+  program.step("talk to the agent");
+  const std::vector<std::uint8_t> mapped = local::encode_packet(local::Mapped{});
+  const std::vector<std::uint8_t> go = local::encode_packet(local::Go{});
+  static_assert(local::packet_header_bytes == 4, "Go has no fields: 32 bits tell it");
+  std::uint32_t go_word;
+  std::memcpy(&go_word, go.data(), sizeof go_word);
+  constexpr std::uint64_t no_signal = 0x4000;  // MSG_NOSIGNAL
+  program.op_returning(mapped.size(), SYS_sendto, socket, program.put(mapped), mapped.size(),
+                       no_signal, 0, 0);
+  const std::uint64_t answer = program.put_room(8);
+  Op read = {};
+  read.nr = SYS_read;
+  read.args[0] = static_cast<std::uint64_t>(socket);
+  read.args[1] = answer;
+  read.args[2] = 8;
+  read.at = answer;
+  read.expect = go_word;
+  read.flags = op_compare;
+  program.add(read);
+}
+
+/// What makes the kernel write to the child's memory, or this program: the pager serves it now.
+inline void write_thread_memory(const descriptor::ThreadRecord& thread, bool has_tid,
+                                ProgramWriter& program) {
+  program.step("restore the thread's memory");
+  if (has_tid) {  // the C library keeps its thread's number there, and the child's is another
+    Op store = {};
+    store.nr = SYS_gettid;
+    store.at = thread.clear_child_tid;
+    store.flags = op_store;
+    program.add(store);
+  }
+  if (thread.rseq_bytes != 0) {
+    program.op(SYS_rseq, thread.rseq, thread.rseq_bytes, 0, thread.rseq_signature);
+  }
+}
+
+}  // namespace mitosis::restore

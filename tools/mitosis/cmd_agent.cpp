@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+// `mitosis agent`: the daemon that every machine runs one of. World: user.
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <mitosis/fork/user/agent/agent.hpp>
+#include <mitosis/policy/matrix.hpp>
+#include <mitosis/policy/parse.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "command.hpp"
+#include "config_file.hpp"
+#include "option.hpp"
+#include "values/duration.hpp"
+#include "values/peer.hpp"
+#include "values/size.hpp"
+
+namespace mitosis::tools {
+
+namespace {
+
+struct AgentArguments {
+  agent::AgentOptions agent;
+  std::vector<std::string> peers;
+  std::string config;
+  std::string log_level = "info";
+};
+
+/// The canonical name of a policy that is compiled in.
+Result<std::string> parse_compiled_policy(std::string_view text) {
+  const Result<PolicyName> name = parse_policy(text);
+  if (!name) return name.error();
+  return with_policy(*name, [&name](auto) { return std::string(format(*name).c_str()); });
+}
+
+Result<std::string> parse_listen(std::string_view text) {
+  return parse_address(text);
+}
+
+void add_options(CLI::App& app, AgentArguments& arguments) {
+  agent::AgentOptions& o = arguments.agent;
+  app.add_option("--config", arguments.config,
+                 "a TOML file of these options without their dashes (machine = 1); the command "
+                 "line wins")
+      ->type_name("FILE")
+      ->configurable(false);
+  add_parsed(app, "--machine,-m", o.machine, parse_machine,
+             "this machine's id in the cluster; no two may share one")
+      ->type_name("ID");
+  add_parsed(app, "--listen", o.listen, parse_listen,
+             "where other agents reach this one; port 0 takes a free one")
+      ->type_name("HOST:PORT")
+      ->default_str(o.listen);
+  add_parsed(app, "--advertise", o.advertise, parse_listen,
+             "what others are told to reach it at, where that is not --listen")
+      ->type_name("HOST:PORT");
+  app.add_option("--secret-file", o.secret_file,
+                 "the cluster's shared secret (16 bytes or more, mode 0600); without it only "
+                 "this machine is served")
+      ->type_name("FILE");
+  app.add_option("--peer", arguments.peers,
+                 "another machine to connect to at the start; repeatable")
+      ->type_name("ID=HOST:PORT")
+      ->expected(1)
+      ->take_all();
+  add_parsed(app, "--policy", o.policy, parse_compiled_policy,
+             "for programs that name none; see `mitosis policies`")
+      ->type_name("NAME")
+      ->default_str(o.policy);
+  add_parsed(app, "--memory-budget", o.memory_budget, parse_size,
+             "for all caches and copies together")
+      ->type_name("SIZE")
+      ->default_str("4G");
+  add_parsed(app, "--cache-idle", o.cache_idle, parse_duration,
+             "a cache that nobody uses is dropped after this")
+      ->type_name("TIME")
+      ->default_str("60s");
+  add_parsed(app, "--lease", o.lease, parse_duration,
+             "a prepared parent whose process has exited stays this long unused")
+      ->type_name("TIME")
+      ->default_str("60s");
+  add_parsed(app, "--page-deadline", o.page_deadline, parse_duration,
+             "a page that has not come by then is SIGBUS to the child that waits")
+      ->type_name("TIME")
+      ->default_str("5s");
+  app.add_option("--pagers", o.pagers, "pager threads")
+      ->capture_default_str()
+      ->type_name("N")
+      ->check(CLI::Range(1u, 64u));
+  app.add_option("--ready-file", o.ready_file, "written with the pid once everything is served")
+      ->type_name("FILE");
+  app.add_option("--log-level", arguments.log_level, "how much to say on standard error")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "off"}));
+}
+
+/// What CLI11 does not check by itself: the file, and options that one of the two must give.
+void finish(CLI::App& app, AgentArguments& arguments) {
+  if (!arguments.config.empty()) apply_config(app, arguments.config);
+  if (app.get_option("--machine")->count() == 0) throw CLI::RequiredError("--machine");
+  for (const std::string& text : arguments.peers) {
+    auto peer = parse_peer(text);
+    if (!peer) throw CLI::ValidationError("--peer", describe(peer.error()));
+    arguments.agent.peers.push_back(std::move(*peer));
+  }
+}
+
+}  // namespace
+
+Command add_agent(CLI::App& root) {
+  CLI::App* app = root.add_subcommand("agent", "Run this machine's agent (needs root)");
+  app->footer(
+      "Runs in the foreground until SIGTERM or Ctrl-C, which end the children that it serves.\n"
+      "Exits with 0 when it ended in order, 1 when it could not start or go on.\n\n"
+      "Example, on machine 2 of a cluster of two:\n"
+      "  mitosis agent --machine 2 --secret-file /etc/mitosis/secret --peer 1=10.0.0.1:7411");
+  auto arguments = std::make_shared<AgentArguments>();
+  add_socket(*app, arguments->agent.socket);
+  add_options(*app, *arguments);
+  return {app, [app, arguments] {
+            finish(*app, *arguments);
+            spdlog::set_default_logger(spdlog::stderr_color_mt("mitosis"));
+            spdlog::set_level(spdlog::level::from_str(arguments->log_level));
+            return agent::run_agent(arguments->agent);
+          }};
+}
+
+}  // namespace mitosis::tools

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// `mitosis resume`: becomes a child, as exec becomes a program. World: user.
+#include <mitosis/fork/user/local/connect.hpp>
+#include <mitosis/fork/user/restore/launch.hpp>
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "command.hpp"
+#include "key_option.hpp"
+#include "option.hpp"
+#include "values/handler.hpp"
+#include "values/peer.hpp"
+
+namespace mitosis::tools {
+
+namespace {
+
+struct ResumeArguments {
+  std::string socket;
+  restore::ResumeRequest request;
+  KeyOption key;
+};
+
+/// Returns only on failure.
+int run(ResumeArguments& arguments) {
+  const Result<AuthKey> key = arguments.key.get();
+  if (!key) return fail("resume", key.error(), exit_usage);
+  arguments.request.key = *key;
+  const auto agent = local::connect(arguments.socket, std::chrono::seconds(5));
+  if (!agent) return fail("resume", agent.error(), exit_not_resumed);
+  Error error = restore::take_over(*agent, arguments.request).error();
+  error.of_handler(arguments.request.handler);
+  return fail("resume", error, exit_not_resumed);
+}
+
+}  // namespace
+
+Command add_resume(CLI::App& root) {
+  CLI::App* app = root.add_subcommand("resume", "Become a child of a prepared parent");
+  app->footer(
+      "The child takes this process over, as exec would: its pid, its standard input, output and\n"
+      "error, its user, its place under the shell. It goes on where the parent prepared itself.\n"
+      "Exits with the child's own status, or with 125 (and the reason on standard error) when the\n"
+      "child could not be made: then no instruction of it has run.\n\n"
+      "Examples:\n"
+      "  mitosis resume 1 73 --key-file parent.key\n"
+      "  MITOSIS_KEY=... mitosis resume 1 73 --policy dct+prefetch32+local");
+  auto arguments = std::make_shared<ResumeArguments>();
+  add_parsed(*app, "MACHINE", arguments->request.machine, parse_machine,
+             "where it was prepared; it must be connected (`mitosis connect`)")
+      ->type_name("ID")
+      ->required();
+  add_parsed(*app, "HANDLER", arguments->request.handler, parse_handler,
+             "the handler id that it was prepared with")
+      ->type_name("ID")
+      ->required();
+  arguments->key.add(*app);
+  app->add_option("--policy", arguments->request.policy,
+                  "default: the one that it was prepared with")
+      ->type_name("NAME");
+  add_socket(*app, arguments->socket);
+  return {app, [arguments] { return run(*arguments); }};
+}
+
+}  // namespace mitosis::tools

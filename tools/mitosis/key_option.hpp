@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// KeyOption: where a subcommand gets the auth key from. World: user.
+// Three ways, because a key on the command line shows in `ps` to every user of the machine.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <mitosis/base/ids.hpp>
+#include <mitosis/base/result.hpp>
+
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <string>
+
+#include "option.hpp"
+#include "values/key.hpp"
+
+namespace mitosis::tools {
+
+class KeyOption {
+ public:
+  /// Adds --key and --key-file. The object must stay where it is until the options are parsed.
+  void add(CLI::App& app) {
+    auto* key = add_parsed(app, "--key", key_, parse_key,
+                           "the auth key that prepare gave, 32 hexadecimal digits; every user of "
+                           "this machine can read it in `ps` meanwhile: prefer --key-file or "
+                           "$MITOSIS_KEY")
+                    ->type_name("HEX");
+    auto* file =
+        app.add_option("--key-file", file_, "a file that holds the key (-: standard input)")
+            ->type_name("FILE");
+    key->excludes(file);
+    given_ = key;
+  }
+
+  [[nodiscard]] bool given() const {
+    return given_->count() > 0 || !file_.empty() || environment() != nullptr;
+  }
+  /// The key, by the order --key, --key-file, $MITOSIS_KEY.
+  [[nodiscard]] Result<AuthKey> get() const {
+    if (given_->count() > 0) return key_;
+    if (!file_.empty()) {
+      std::string text;
+      std::ifstream file;
+      if (file_ != "-") file.open(file_);
+      std::istream& in = file_ == "-" ? std::cin : file;
+      if (!(in >> text)) {
+        return Error(Errc::invalid_argument, (file_ + " holds no key").c_str()).in("read a key");
+      }
+      return parse_key(text);
+    }
+    if (const char* text = environment(); text != nullptr) return parse_key(text);
+    return Error(Errc::invalid_argument, "give --key-file, --key or $MITOSIS_KEY").in("read a key");
+  }
+
+ private:
+  static const char* environment() noexcept {
+    const char* text = ::secure_getenv("MITOSIS_KEY");
+    return text != nullptr && *text != '\0' ? text : nullptr;
+  }
+  AuthKey key_;
+  std::string file_;
+  CLI::Option* given_ = nullptr;
+};
+
+}  // namespace mitosis::tools

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// `mitosis`: one command for everything that a person does with remote fork. World: user.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "command.hpp"
+
+namespace mitosis::tools {
+
+namespace {
+
+std::vector<Command> add_commands(CLI::App& app) {
+  return {add_agent(app),   add_connect(app),  add_resume(app), add_spawn(app), add_ps(app),
+          add_reclaim(app), add_policies(app), add_stats(app),  add_nil(app),   add_demo(app)};
+}
+
+/// CLI11's own statuses are above 100 and would be taken for a child's.
+int usage(const CLI::App& app, const CLI::Error& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+  const CLI::App* given = &app;
+  for (const CLI::App* sub : app.get_subcommands()) given = sub;
+  const std::string name = given == &app ? "mitosis" : "mitosis " + given->get_name();
+  const std::vector<std::string> unknown = app.remaining();
+  if (given == &app && !unknown.empty()) {
+    fmt::print(stderr, "mitosis: there is no {} `{}`; see `mitosis --help`\n",
+               unknown[0][0] == '-' ? "option" : "command", unknown[0]);
+    return exit_usage;
+  }
+  fmt::print(stderr, "{}: {}; see `{} --help`\n", name, error.what(), name);
+  return exit_usage;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Remote fork: prepare a process on one machine, resume it on others.", "mitosis");
+  app.footer(
+      "A program prepares itself through libmitosis (C, C++, Python). Then, for example:\n"
+      "  mitosis connect 1 10.0.0.1:7411           # once, on the machine that resumes\n"
+      "  mitosis resume 1 73 --key-file parent.key\n"
+      "`mitosis demo` shows all of it on this machine.");
+  app.set_version_flag("--version", "mitosis " MITOSIS_VERSION);
+  app.require_subcommand(1);
+  const std::vector<Command> commands = add_commands(app);
+  try {
+    app.parse(argc, argv);
+    for (const Command& command : commands) {
+      if (command.app->parsed()) return command.run();
+    }
+  } catch (const CLI::Error& error) {
+    return usage(app, error);
+  }
+  return exit_usage;
+}
+
+}  // namespace
+
+}  // namespace mitosis::tools
+
+int main(int argc, char** argv) {
+  try {
+    return mitosis::tools::run(argc, argv);
+  } catch (const std::exception& error) {  // no memory, most likely
+    std::fprintf(stderr, "mitosis: %s\n", error.what());
+    return mitosis::tools::exit_failed;
+  }
+}

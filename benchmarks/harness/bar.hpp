@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// What all bar programs have in common: main, the agents, how one measurement is reported. World:
+// user.
+#pragma once
+
+#include <harness/once.hpp>
+#include <harness/scene.hpp>
+
+#include <optional>
+
+namespace bench {
+
+/// The value and its floor or peer, both in the unit of the bar.
+struct Measured {
+  double value = 0;
+  double floor = 0;
+};
+
+/// Registers a bar: `measure` is called once a repetition and returns an optional<Measured>.
+template <class Measure>
+void add_bar(const std::string& name, int repetitions, Measure measure) {
+  const auto body = [measure](benchmark::State& state) mutable {
+    for (auto _ : state) {
+      const std::optional<Measured> one = measure();
+      if (!one) return state.SkipWithError("could not be measured; stderr says why");
+      state.SetIterationTime(one->value * 1e-6);
+      state.counters["value"] = one->value;
+      state.counters["floor"] = one->floor;
+    }
+  };
+  once(benchmark::RegisterBenchmark(name.c_str(), body), repetitions);
+}
+
+/// main() of a bar: starts the agents, has `add_bars(scene)` register, runs. 1 without agents.
+template <class AddBars>
+int run_bars(int argc, char** argv, AddBars add_bars) {
+  benchmark::Initialize(&argc, argv);
+  std::optional<Cluster> cluster = Cluster::create();
+  if (!cluster) return 1;
+  Scene scene(*cluster);
+  add_bars(scene);
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::ClearRegisteredBenchmarks();  // they hold parents, which end before their agents
+  return 0;
+}
+
+}  // namespace bench

@@ -25,9 +25,9 @@ struct AgentSpec {
   std::string command;  ///< path of `mitosis`
   MachineId machine{0};
   std::string directory;  ///< for its socket, secret, log and ready file; not another's
-  std::string secret;     ///< the cluster's, at least 16 bytes
+  std::string secret{};   ///< the cluster's, at least 16 bytes
   std::string listen = "0.0.0.0:7411";
-  std::vector<std::string> extra;              ///< more options of `mitosis agent`
+  std::vector<std::string> extra{};            ///< more options of `mitosis agent`
   int network = -1;                            ///< a network namespace, -1: the caller's
   std::chrono::milliseconds patience{10'000};  ///< for it to be ready
 };

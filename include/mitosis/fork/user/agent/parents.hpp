@@ -31,18 +31,17 @@ struct Parent {
   std::string policy;
   bool copy = false;  ///< Cow<Off>
   bool stays = true;  ///< outlives its caller's exit until the lease ends
-  UniqueFd parent_pidfd, shadow_pidfd, lifeline, descriptor_fd, image_fd;
+  UniqueFd parent_pidfd, shadow_pidfd, lifeline, image_fd;
   TargetName target;
   int shadow_pid = 0;
-  std::uint64_t descriptor_bytes = 0, pages = 0;
+  std::uint64_t pages = 0;  ///< that children may fetch
   Clock::time_point prepared{};
   Clock::time_point last_use{};  ///< of the lease: a query, a renewal
-  std::vector<std::uint8_t> descriptor;
-  ParentSlot* slot = nullptr;
+  std::shared_ptr<const std::vector<std::uint8_t>> descriptor;
 
   enum class State { capturing, ready, failed } state = State::capturing;
   Error failure;
-  ~Parent();
+  ParentSlot* slot = nullptr;
 };
 
 /// Thread-safe. Takes part in the lease: a parent whose process has exited is reclaimed when

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+// Pager: a thread that serves the faults of a set of children. World: user.
+// All children of one descriptor have the same pager, so that the cache they share, the endpoints
+// and each child's page map are used by one thread and need no lock.
+#pragma once
+
+#include <mitosis/base/result.hpp>
+#include <mitosis/base/unique_fd.hpp>
+#include <mitosis/fork/user/agent/origin_map.hpp>
+#include <mitosis/fork/user/agent/paged_child.hpp>
+#include <mitosis/fork/user/agent/state_table.hpp>
+#include <mitosis/net/tcp/fabric.hpp>
+#include <mitosis/policy/name.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace mitosis::agent {
+
+/// What ancestors still hold of a process, for a descriptor of its own.
+struct Ancestry {
+  struct Run {
+    PageRange pages;
+    std::uint16_t owner = 0;  ///< index into the image's owners
+    PageNumber source{};
+    bool cached = false;  ///< mapped in the process too; its own bytes count where it has written
+  };
+  std::shared_ptr<const Image> image;  ///< null: the process is nobody's child
+  std::vector<Run> runs;
+};
+
+class Pager {
+ public:
+  struct Options {
+    Deadlines deadlines;
+    /// How long the thread looks for work before it sleeps. A wake-up costs some 5-10 us and a
+    /// fault has two; but on a small machine the core is somebody else's after that.
+    std::uint64_t spin_ns = 50'000;
+    std::uint64_t sweep_ns = 1'000'000'000;  ///< how often dead address spaces are looked for
+  };
+  /// A child to be served. The slot is filled in, its state is `filling`; the pager makes it live.
+  struct Newcomer {
+    ChildSlot* slot = nullptr;
+    std::shared_ptr<const Image> image;
+    PolicyName policy;
+    std::shared_ptr<LocalCache> cache;  ///< with Cache<Local>
+    std::shared_ptr<const MemfdRanges> memfd;
+  };
+
+  Pager(std::uint32_t index, StateTable& table, Options options, std::unique_ptr<TcpFabric<RC>> rc,
+        std::unique_ptr<TcpFabric<DCT>> dct, FallbackReader::Call fallback);
+  ~Pager();
+  Pager(const Pager&) = delete;
+  Pager& operator=(const Pager&) = delete;
+  void start();
+
+  // From any thread; each waits for the pager's thread.
+  /// Serves the child from now on. With `resumed` false it was another worker's: what it did to its
+  /// address space is read from the slot's log, and everybody who sleeps in a fault is woken.
+  Result<void> adopt(Newcomer newcomer, bool resumed);
+  /// Brings every page of a child with Eager; returns when they are there.
+  Result<void> bring_all(std::uint64_t id, Time deadline);
+  /// Stops serving a child whose resume has failed.
+  void drop(std::uint64_t id);
+  /// What ancestors hold of the process that `parent_pid` forked last; from now on known as `pid`.
+  Ancestry ancestry_of_fork(std::uint32_t parent_pid, std::uint32_t pid);
+  /// Drops the connections to a machine.
+  void forget(MachineId machine);
+
+ private:
+  struct Entry;
+  using Entries = std::unordered_map<std::uint32_t, std::unique_ptr<Entry>>;
+  enum class Source : std::uint32_t { commands, rc, dct, fallback, uffd, pidfd };
+
+  void run();
+  void on_event(std::uint64_t data);
+  template <class Body>
+  auto ask(Body body) -> decltype(body());
+
+  Result<void> admit(Newcomer newcomer, bool resumed);
+  std::unique_ptr<PagedChild> make_child(const Newcomer& newcomer, std::uint32_t number);
+  template <class FabricType>
+  std::unique_ptr<PagedChild> make_child_over(FabricType& fabric, const Newcomer& newcomer,
+                                              std::uint32_t number);
+  Errc replay(Entry& entry);
+  void watch(Entry& entry);
+
+  void read_events(Entry& entry);
+  void take_event(Entry& entry);
+  void change(Entry& entry, const AddressSpaceEvent& event);
+  bool carry_out(Entry& entry, const AddressSpaceEvent& event);
+  void adopt_fork(Entry& entry, int uffd);
+  void learn_pid(Entry& entry, std::uint32_t tid);
+
+  template <class FabricType>
+  bool poll(FabricType& fabric);
+  void complete(const ReadCompletion& completion);
+  void after(Entry& entry);
+  void on_time(Time now);
+  void sweep();
+  void end(Entry& entry);
+  void bury_the_dead();
+
+  const std::uint32_t index_;
+  StateTable& table_;
+  const Options options_;
+  std::unique_ptr<TcpFabric<RC>> rc_;
+  std::unique_ptr<TcpFabric<DCT>> dct_;
+  FallbackReader fallback_;
+  LandingPool landings_;
+  CacheWaiters nobody_;  // of Cache<None>
+  std::unordered_map<LocalCache*,
+                     std::pair<std::weak_ptr<LocalCache>, std::unique_ptr<CacheWaiters>>>
+      waiters_;
+  UniqueFd epoll_, wake_;
+  Entries entries_;
+  std::uint32_t next_number_ = 0;
+  std::set<std::pair<Time, std::uint32_t>> timers_;
+  std::vector<std::uint32_t> dying_;
+  Time next_sweep_{};
+  std::mutex mutex_;
+  std::vector<std::function<void()>> commands_;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace mitosis::agent
+
+#include <mitosis/fork/user/agent/pager_events.hpp>
+#include <mitosis/fork/user/agent/pager_impl.hpp>

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+// Pager: what a child's userfaultfd says, from read(2) to the engine. World: user. Included by
+// pager.hpp only.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <mitosis/fork/user/agent/pager.hpp>
+#include <mitosis/fork/user/agent/pager_impl.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace mitosis::agent {
+
+/// The kernel writes each event into the slot itself. It lets the child go on as it does so, and
+/// finishes the write before a signal can end us: there is no moment at which a change of the
+/// address space is known to nobody.
+inline void Pager::read_events(Entry& entry) {
+  ChildSlot& slot = *entry.slot;
+  while (!entry.ended) {
+    slot.pending_at = slot.log.count();
+    const ssize_t n = ::read(slot.uffd, &slot.pending, sizeof slot.pending);
+    if (n != ssize_t{sizeof slot.pending}) return;
+    take_event(entry);
+    slot.pending.event = 0;
+    after(entry);
+  }
+}
+
+inline void Pager::take_event(Entry& entry) {
+  const uffd_msg& m = entry.slot->pending;
+  const auto range = [](std::uint64_t start, std::uint64_t end) {
+    return PageRange{page_of(start), (end - start) >> page_shift};
+  };
+  switch (m.event) {
+    case UFFD_EVENT_PAGEFAULT:
+      if (entry.slot->pid == 0) learn_pid(entry, m.arg.pagefault.feat.ptid);
+      return entry.child->on_fault(page_of(m.arg.pagefault.address));
+    case UFFD_EVENT_FORK:
+      return adopt_fork(entry, static_cast<int>(m.arg.fork.ufd));
+    case UFFD_EVENT_REMAP:
+      return change(
+          entry, {EventKind::moved, 0, range(m.arg.remap.from, m.arg.remap.from + m.arg.remap.len),
+                  page_of(m.arg.remap.to)});
+    case UFFD_EVENT_REMOVE:
+      return change(entry,
+                    {EventKind::removed, 0, range(m.arg.remove.start, m.arg.remove.end), {}});
+    case UFFD_EVENT_UNMAP:
+      return change(entry,
+                    {EventKind::unmapped, 0, range(m.arg.remove.start, m.arg.remove.end), {}});
+    default:
+      return;
+  }
+}
+
+/// A change that a later worker would have to know goes into the log.
+inline void Pager::change(Entry& entry, const AddressSpaceEvent& event) {
+  if (carry_out(entry, event)) (void)entry.slot->log.append(event);
+}
+
+/// Tells the engine; true where the change concerned pages that come from an ancestor.
+inline bool Pager::carry_out(Entry& entry, const AddressSpaceEvent& event) {
+  Errc failed = Errc::ok;
+  const bool matters = entry.origin.apply(event, failed);
+  switch (event.kind) {
+    case EventKind::removed:
+      entry.child->on_removed(event.range);
+      break;
+    case EventKind::unmapped:
+      entry.child->on_unmapped(event.range);
+      break;
+    case EventKind::moved:
+      entry.child->on_moved(event.range, event.to);
+      break;
+    case EventKind::none:
+      break;
+  }
+  return matters || failed != Errc::ok;
+}
+
+/// The child has forked: the new process has a userfaultfd of its own, and all that is ours of the
+/// parent. Until the event was read the parent was kept in fork(2), so both are at this point.
+inline void Pager::adopt_fork(Entry& entry, int uffd) {
+  for (const auto& [number, other] : entries_) {
+    if (other->slot->uffd == uffd) return;  // by a worker that died right after
+  }
+  ChildSlot* slot = table_.take_child();
+  if (slot == nullptr) {
+    // Without a pager the new process would read zeros. Closing is not an option either.
+    spdlog::error("more than {} children: a forked process is left asleep", max_children);
+    return;
+  }
+  const ChildSlot& from = *entry.slot;
+  slot->uffd = uffd;
+  slot->pidfd = -1;
+  slot->pid = 0;
+  slot->descriptor_fd = ::fcntl(from.descriptor_fd, F_DUPFD_CLOEXEC, 0);
+  slot->cache_fd = from.cache_fd < 0 ? -1 : ::fcntl(from.cache_fd, F_DUPFD_CLOEXEC, 0);
+  slot->cache_index_fd =
+      from.cache_index_fd < 0 ? -1 : ::fcntl(from.cache_index_fd, F_DUPFD_CLOEXEC, 0);
+  slot->pager = from.pager;
+  slot->uid = from.uid;
+  slot->poison = from.poison;
+  slot->id = table_.next_id.fetch_add(1);
+  slot->forked_from = from.id;
+  slot->started_ns = static_cast<std::uint64_t>(tcp::monotonic_now());
+  slot->machine = from.machine;
+  slot->handler = from.handler;
+  slot->generation = from.generation;
+  std::memcpy(slot->policy, from.policy, sizeof slot->policy);
+  std::memcpy(slot->carried, from.carried, sizeof slot->carried);
+  slot->pending = {};
+  slot->pages_total.store(from.pages_total.load());
+  slot->log.reset();
+  (void)slot->log.copy_from(from.log);  // an incomplete log says so to a later worker
+
+  auto made = std::make_unique<Entry>();
+  made->number = next_number_++;
+  made->slot = slot;
+  made->cache = entry.cache;
+  made->memfd = entry.memfd;
+  made->child = entry.child->fork(
+      made->number, UserMemory(uffd, slot->poison != 0, entry.memfd, entry.cache.get()));
+  (void)entry.origin.clone_into(made->origin);
+  slot->state.store(static_cast<std::uint32_t>(SlotState::live), std::memory_order_release);
+  Entry& kept = *made;
+  entries_.emplace(kept.number, std::move(made));
+  watch(kept);
+  after(kept);
+}
+
+/// Which process a thread belongs to; a forked process introduces itself by its first fault.
+inline void Pager::learn_pid(Entry& entry, std::uint32_t tid) {
+  char path[48];
+  std::snprintf(path, sizeof path, "/proc/%u/status", tid);
+  const UniqueFd status(::open(path, O_RDONLY | O_CLOEXEC));
+  char text[512] = {};
+  if (!status || ::read(status.get(), text, sizeof text - 1) <= 0) return;
+  const char* tgid = std::strstr(text, "\nTgid:");
+  if (tgid == nullptr) return;
+  const auto pid = static_cast<std::uint32_t>(std::strtoul(tgid + 6, nullptr, 10));
+  const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  if (pidfd < 0) return;
+  entry.slot->pid = pid;
+  entry.slot->pidfd = pidfd;
+  entry.child->memory().set_pidfd(pidfd);
+  epoll_event event{EPOLLIN,
+                    {.u64 = static_cast<std::uint64_t>(Source::pidfd) << 32 | entry.number}};
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, pidfd, &event);
+}
+
+}  // namespace mitosis::agent

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT
+// The steps of a prepared parent's life. World: user. Included by parents.hpp only.
+#pragma once
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <spdlog/spdlog.h>
+
+#include <mitosis/fork/user/agent/parents.hpp>
+#include <mitosis/fork/user/agent/sealed_memfd.hpp>
+#include <mitosis/fork/user/agent/served_memory.hpp>
+
+#include <cstdio>
+
+namespace mitosis::agent {
+
+namespace detail {
+
+inline bool has_exited(int pidfd) noexcept {
+  pollfd p{pidfd, POLLIN, 0};
+  return pidfd < 0 || (::poll(&p, 1, 0) > 0);
+}
+
+}  // namespace detail
+
+inline Result<std::shared_ptr<Parent>> Parents::reserve(HandlerId handler, std::uint32_t uid,
+                                                        int pid, std::string policy, bool copy) {
+  auto parent = std::make_shared<Parent>();
+  parent->handler = handler;
+  parent->generation = Generation{table_.next_generation.fetch_add(1)};
+  if (::getrandom(parent->key.bytes, sizeof parent->key.bytes, 0) !=
+      ssize_t{sizeof parent->key.bytes}) {
+    return Error(Errc::system_call_failed, "getrandom", errno).in("draw an auth key");
+  }
+  parent->uid = uid;
+  parent->pid = pid;
+  parent->policy = std::move(policy);
+  parent->copy = copy;
+  parent->parent_pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  parent->prepared = parent->last_use = Clock::now();
+  const std::lock_guard lock(mutex_);
+  if (parents_.size() >= max_parents) {
+    return Error(Errc::limit_exceeded, "prepared parents on this machine").in("prepare");
+  }
+  const auto [it, fresh] = parents_.try_emplace(static_cast<std::uint64_t>(handler), parent);
+  if (!fresh) return Error(Errc::handler_in_use).of_handler(handler).in("prepare");
+  return parent;
+}
+
+inline void Parents::publish(const std::shared_ptr<Parent>& parent) {
+  const std::lock_guard lock(mutex_);
+  const auto it = parents_.find(static_cast<std::uint64_t>(parent->handler));
+  if (it == parents_.end() || it->second != parent) return;  // reclaimed meanwhile
+  ParentSlot* slot = table_.take_parent();
+  auto memfd = sealed_memfd("mitosis-descriptor", Bytes(*parent->descriptor));
+  if (slot == nullptr || !memfd) {
+    // Served all the same; only a worker's death would lose it.
+    if (slot != nullptr) slot->state.store(0);
+    spdlog::warn("handler {} will not survive a restart of the worker",
+                 static_cast<std::uint64_t>(parent->handler));
+  } else {
+    slot->uid = parent->uid;
+    slot->pid = static_cast<std::uint32_t>(parent->pid);
+    slot->shadow_pid = static_cast<std::uint32_t>(parent->shadow_pid);
+    slot->parent_pidfd = parent->parent_pidfd.get();
+    slot->shadow_pidfd = parent->shadow_pidfd.get();
+    slot->lifeline = parent->lifeline.get();
+    slot->image_fd = parent->image_fd.get();
+    slot->descriptor_fd = memfd->release();
+    slot->handler = parent->handler;
+    slot->generation = parent->generation;
+    slot->key = parent->key;
+    slot->target = parent->target;
+    slot->prepared_ns = static_cast<std::uint64_t>(parent->prepared.time_since_epoch().count());
+    std::snprintf(slot->policy, sizeof slot->policy, "%s", parent->policy.c_str());
+    slot->state.store(static_cast<std::uint32_t>(SlotState::live), std::memory_order_release);
+    parent->slot = slot;
+  }
+  parent->state = Parent::State::ready;
+  changed_.notify_all();
+}
+
+inline void Parents::fail(const std::shared_ptr<Parent>& parent, Error why) {
+  const std::lock_guard lock(mutex_);
+  parent->state = Parent::State::failed;
+  parent->failure = why;
+  const auto it = parents_.find(static_cast<std::uint64_t>(parent->handler));
+  if (it != parents_.end() && it->second == parent) parents_.erase(it);
+  changed_.notify_all();
+}
+
+inline Result<std::shared_ptr<Parent>> Parents::get(HandlerId handler, const AuthKey* key,
+                                                    Clock::time_point deadline) {
+  std::unique_lock lock(mutex_);
+  const auto it = parents_.find(static_cast<std::uint64_t>(handler));
+  if (it == parents_.end()) {
+    return Error(Errc::unknown_handler).of_handler(handler).in("look up the parent");
+  }
+  std::shared_ptr<Parent> parent = it->second;
+  if (key != nullptr && !(parent->key == *key)) {
+    return Error(Errc::wrong_key).of_handler(handler).in("look up the parent");
+  }
+  const bool settled = changed_.wait_until(
+      lock, deadline, [&] { return parent->state != Parent::State::capturing; });
+  if (!settled) {
+    return Error(Errc::timed_out, "its prepare has not ended")
+        .of_handler(handler)
+        .in("look up the parent");
+  }
+  if (parent->state == Parent::State::failed) return Error(parent->failure).of_handler(handler);
+  parent->last_use = Clock::now();
+  return parent;
+}
+
+inline Result<std::shared_ptr<Parent>> Parents::get_as(HandlerId handler, std::uint32_t uid,
+                                                       Clock::time_point deadline) {
+  auto parent = get(handler, nullptr, deadline);
+  if (parent && uid != 0 && (*parent)->uid != uid) {
+    return Error(Errc::not_permitted).of_handler(handler).in("look up the parent");
+  }
+  return parent;
+}
+
+/// With `mutex_` held: takes it out of sight and destroys its target and its shadow.
+inline void Parents::drop(std::map<std::uint64_t, std::shared_ptr<Parent>>::iterator it) {
+  const std::shared_ptr<Parent> parent = it->second;
+  parents_.erase(it);
+  if (parent->state == Parent::State::capturing) {
+    parent->state = Parent::State::failed;
+    parent->failure = Error(Errc::revoked).of_handler(parent->handler);
+    changed_.notify_all();
+  }
+  if (parent->target.number != 0) targets_.revoke(parent->target.number);
+  if (parent->slot != nullptr) {
+    ::close(parent->slot->descriptor_fd);
+    parent->slot->state.store(static_cast<std::uint32_t>(SlotState::empty));
+    parent->slot = nullptr;
+  }
+  // The lifeline's end would end the shadow too; the signal does so when it is stuck in a fault.
+  if (parent->shadow_pidfd) {
+    ::syscall(SYS_pidfd_send_signal, parent->shadow_pidfd.get(), SIGKILL, nullptr, 0);
+  }
+  parent->lifeline.reset();
+}
+
+inline Result<void> Parents::reclaim(HandlerId handler, const AuthKey* key, std::uint32_t uid) {
+  const std::lock_guard lock(mutex_);
+  const auto it = parents_.find(static_cast<std::uint64_t>(handler));
+  if (it == parents_.end()) {
+    return Error(Errc::unknown_handler).of_handler(handler).in("reclaim");
+  }
+  if (key != nullptr) {
+    if (!(it->second->key == *key)) return Error(Errc::wrong_key).of_handler(handler).in("reclaim");
+  } else if (uid != 0 && it->second->uid != uid) {
+    return Error(Errc::not_permitted).of_handler(handler).in("reclaim");
+  }
+  drop(it);
+  return {};
+}
+
+inline Result<void> Parents::renew(HandlerId handler, Generation generation) {
+  const std::lock_guard lock(mutex_);
+  const auto it = parents_.find(static_cast<std::uint64_t>(handler));
+  if (it == parents_.end() || it->second->generation != generation) {
+    return Error(Errc::lease_expired).of_handler(handler).in("renew the lease");
+  }
+  it->second->last_use = Clock::now();
+  return {};
+}
+
+inline std::vector<HandlerId> Parents::sweep(Clock::time_point now) {
+  std::vector<HandlerId> reclaimed;
+  const std::lock_guard lock(mutex_);
+  for (auto it = parents_.begin(); it != parents_.end();) {
+    const auto here = it++;
+    const Parent& parent = *here->second;
+    if (now - parent.last_use < lease_ || !detail::has_exited(parent.parent_pidfd.get())) continue;
+    reclaimed.push_back(parent.handler);
+    drop(here);
+  }
+  return reclaimed;
+}
+
+inline std::vector<std::shared_ptr<Parent>> Parents::list() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Parent>> all;
+  all.reserve(parents_.size());
+  for (const auto& [handler, parent] : parents_) all.push_back(parent);
+  return all;
+}
+
+inline void Parents::reclaim_all() {
+  const std::lock_guard lock(mutex_);
+  while (!parents_.empty()) drop(parents_.begin());
+}
+
+inline void Parents::adopt() {
+  const std::lock_guard lock(mutex_);
+  for (ParentSlot& slot : table_.parents) {
+    if (slot.state.load(std::memory_order_acquire) != static_cast<std::uint32_t>(SlotState::live)) {
+      continue;
+    }
+    auto parent = std::make_shared<Parent>();
+    parent->handler = slot.handler;
+    parent->generation = slot.generation;
+    parent->key = slot.key;
+    parent->uid = slot.uid;
+    parent->pid = static_cast<int>(slot.pid);
+    parent->shadow_pid = static_cast<int>(slot.shadow_pid);
+    parent->policy = slot.policy;
+    parent->copy = slot.image_fd >= 0;
+    parent->parent_pidfd = UniqueFd(slot.parent_pidfd);
+    parent->shadow_pidfd = UniqueFd(slot.shadow_pidfd);
+    parent->lifeline = UniqueFd(slot.lifeline);
+    parent->image_fd = UniqueFd(slot.image_fd);
+    parent->prepared = Clock::time_point(Clock::duration(slot.prepared_ns));
+    parent->last_use = Clock::now();
+    parent->slot = &slot;
+    auto bytes = read_all(slot.descriptor_fd);
+    auto target = bytes ? serve(targets_, *parent, *bytes, slot.target)
+                        : Result<std::uint64_t>(bytes.error());
+    if (!target) {
+      spdlog::error("handler {} is lost with its worker: {}",
+                    static_cast<std::uint64_t>(slot.handler), describe(target.error()));
+      slot.state.store(0);
+      continue;
+    }
+    parent->target = slot.target;
+    parent->pages = *target;
+    parent->descriptor =
+        std::make_shared<const std::vector<std::uint8_t>>(std::move(bytes).value());
+    parent->state = Parent::State::ready;
+    parents_.emplace(static_cast<std::uint64_t>(slot.handler), std::move(parent));
+  }
+}
+
+}  // namespace mitosis::agent

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+// Served memory: what of a parent other machines may read, and from where. World: user.
+#pragma once
+
+#include <sys/random.h>
+
+#include <mitosis/base/describe.hpp>
+#include <mitosis/fork/user/agent/parents.hpp>
+#include <mitosis/fork/user/restore/layout.hpp>
+#include <mitosis/mem/descriptor/view.hpp>
+#include <mitosis/mem/image_source.hpp>
+#include <mitosis/mem/shadow_source.hpp>
+#include <mitosis/mem/target_table.hpp>
+
+#include <cerrno>
+#include <memory>
+#include <vector>
+
+namespace mitosis::agent {
+
+/// The pages that this machine holds of a descriptor. With its files' pages too where `files`: a
+/// machine that lacks a file reads them from the shadow's mapping. An image has no such pages.
+inline PageRanges served_ranges(const DescriptorView& view, bool files) {
+  std::vector<PageRange> ranges;
+  for (const descriptor::RunRecord run : view.runs()) {
+    if (run.owner == 0) ranges.push_back({PageNumber{run.source}, run.count});
+  }
+  if (files) {
+    for (const descriptor::VmaRecord vma : view.vmas()) {
+      if (!descriptor::is_file(vma.kind)) continue;
+      const descriptor::RunRecord run = restore::carried_run(vma);
+      ranges.push_back({PageNumber{run.page}, run.count});
+    }
+  }
+  return PageRanges(std::move(ranges));
+}
+
+/// A target name for a descriptor that is still to be written. Number 0 is never drawn.
+inline Result<TargetName> draw_target(const TargetTable& targets) noexcept {
+  TargetName name;
+  do {
+    if (::getrandom(&name.number, sizeof name.number, 0) != ssize_t{sizeof name.number} ||
+        ::getrandom(&name.key, sizeof name.key, 0) != ssize_t{sizeof name.key}) {
+      return Error(Errc::system_call_failed, "getrandom", errno).in("draw a target");
+    }
+  } while (name.number == 0 || targets.usage(name.number).has_value());
+  return name;
+}
+
+/// Opens the parent's pages to whoever has `name`. With a copy the image is made first (or taken
+/// from `parent.image_fd`, of an earlier worker). Returns how many pages children may fetch.
+inline Result<std::uint64_t> serve(TargetTable& targets, Parent& parent,
+                                   const std::vector<std::uint8_t>& descriptor, TargetName name) {
+  auto view = DescriptorView::parse(Bytes(descriptor));
+  if (!view) return view.error();
+  PageRanges ranges = served_ranges(*view, !parent.copy);
+  std::uint64_t pages = 0;
+  for (const descriptor::RunRecord run : view->runs()) pages += run.count;
+  std::shared_ptr<PageSource> source;
+  if (!parent.image_fd) {
+    auto shadow = ShadowSource::open(parent.shadow_pid, parent.shadow_pidfd.get());
+    if (!shadow) return shadow.error();
+    source = *shadow;
+  }
+  if (parent.copy) {
+    if (!parent.image_fd) {
+      auto image = build_image(*source, ranges);
+      if (!image) return image.error();
+      parent.image_fd = std::move(image).value();
+    }
+    auto image = ImageSource::map(parent.image_fd.get(), ranges);
+    if (!image) return image.error();
+    source = *image;
+  }
+  if (auto r = targets.restore(name, std::move(source), std::move(ranges)); !r) return r.error();
+  return pages;
+}
+
+}  // namespace mitosis::agent

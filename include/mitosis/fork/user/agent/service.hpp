@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// AgentService: what this machine's agent does when another one calls. World: user.
+#pragma once
+
+#include <mitosis/fork/user/agent/parents.hpp>
+#include <mitosis/mem/target_table.hpp>
+#include <mitosis/net/rpc/service.hpp>
+
+#include <algorithm>
+#include <chrono>
+
+namespace mitosis::agent {
+
+/// Thread-safe; owns nothing.
+class AgentService final : public rpc::Service {
+ public:
+  AgentService(Parents& parents, TargetTable& targets) : parents_(parents), targets_(targets) {}
+
+  /// Waits for a prepare that is still being captured, at most until the caller's deadline.
+  Result<rpc::DescriptorLease> query_descriptor(const rpc::Caller& caller, HandlerId handler,
+                                                const AuthKey& key) override {
+    auto parent = parents_.get(handler, &key, as_clock(caller.deadline));
+    if (!parent) return parent.error();
+    return rpc::DescriptorLease{(*parent)->descriptor, (*parent)->generation, lease_ms()};
+  }
+  Result<void> fallback_read(const rpc::Caller&, const TargetName& target, std::uint64_t address,
+                             MutableBytes into) override {
+    const Errc e = targets_.read(target, address, into);
+    if (e != Errc::ok) return Error(e).at_address(address).in("read a page");
+    return {};
+  }
+  Result<void> reclaim(const rpc::Caller&, HandlerId handler, const AuthKey& key) override {
+    return parents_.reclaim(handler, &key, 0);
+  }
+  Result<std::uint64_t> renew_lease(const rpc::Caller&, HandlerId handler,
+                                    Generation generation) override {
+    if (auto r = parents_.renew(handler, generation); !r) return r.error();
+    return lease_ms();
+  }
+
+ private:
+  [[nodiscard]] std::uint64_t lease_ms() const {
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(parents_.lease()).count());
+  }
+  static Clock::time_point as_clock(Time t) {
+    const auto ns = std::min<std::uint64_t>(static_cast<std::uint64_t>(t), ~std::uint64_t{0} >> 2);
+    return Clock::time_point(std::chrono::nanoseconds(ns));
+  }
+  Parents& parents_;
+  TargetTable& targets_;
+};
+
+}  // namespace mitosis::agent

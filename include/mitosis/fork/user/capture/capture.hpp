@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT
+// capture_shadow: from a parked shadow to the bytes of its descriptor, the story. World: user.
+// The parent runs on meanwhile; nothing here reads a page's content.
+#pragma once
+
+#include <sys/resource.h>
+
+#include <fmt/format.h>
+
+#include <mitosis/fork/user/capture/machine.hpp>
+#include <mitosis/fork/user/capture/mapped_file.hpp>
+#include <mitosis/fork/user/capture/page_runs.hpp>
+#include <mitosis/fork/user/capture/parent_check.hpp>
+#include <mitosis/fork/user/capture/proc_stat.hpp>
+#include <mitosis/fork/user/local/shadow_facts.hpp>
+
+#include <cstdint>
+#include <vector>
+
+namespace mitosis::capture {
+
+struct CaptureRequest {
+  pid_t shadow = 0;
+  HandlerId handler{};
+  Generation generation{};
+  descriptor::OwnerRecord self = {};  ///< this machine: becomes owner 0
+  Ancestry ancestry;                  ///< where the parent is itself a child
+  PagemapMethod method = PagemapMethod::automatic;
+};
+
+struct Captured {
+  std::vector<std::uint8_t> descriptor;
+  std::uint64_t pages = 0;  ///< in all runs
+  std::uint64_t runs = 0;
+};
+
+namespace detail {
+
+/// The shadow's own words, checked for their shape alone: they are about its own program.
+inline Result<void> check_facts(const local::ShadowFacts& facts) {
+  if (facts.version == local::ShadowFacts::current_version && facts.bytes == sizeof(facts) &&
+      facts.thread.xstate_bytes <= sizeof(facts.xstate)) {
+    return {};
+  }
+  return Error(Errc::protocol_mismatch, "the shadow's library is of another version");
+}
+
+/// Memory that a fork leaves out would be missing in the children.
+inline Result<void> check_all_copied(const std::vector<AddressRange>& parent,
+                                     const std::vector<Mapping>& shadow) {
+  std::size_t at = 0;
+  for (const AddressRange& range : parent) {
+    std::uint64_t covered = range.start;
+    while (at < shadow.size() && shadow[at].end <= covered) ++at;
+    for (std::size_t i = at; i < shadow.size() && shadow[i].start <= covered; ++i) {
+      covered = std::max(covered, shadow[i].end);
+    }
+    if (covered >= range.end) continue;
+    const std::string about =
+        fmt::format("the memory at {:x}-{:x} is marked MADV_DONTFORK", range.start, range.end);
+    return Error(Errc::unsupported_process, about.c_str()).in("check memory");
+  }
+  return {};
+}
+
+/// The pages of all mappings that have any of their own.
+inline Result<void> find_pages(Pagemap& pagemap, const std::vector<Mapping>& mappings,
+                               std::vector<PresentRun>& present) {
+  using descriptor::VmaKind;
+  for (const Mapping& m : mappings) {
+    const VmaKind kind = kind_of(m);
+    if (kind != VmaKind::anonymous && kind != VmaKind::stack && kind != VmaKind::private_file) {
+      continue;
+    }
+    if (Result<void> ok = pagemap.scan(m.start, m.end, present); !ok) {
+      return ok.error().at_address(m.start);
+    }
+  }
+  return {};
+}
+
+inline void add_limits(pid_t pid, DescriptorBuilder& builder) {
+  for (int i = 0; i < RLIM_NLIMITS; ++i) {
+    rlimit64 limit = {};
+    if (::prlimit64(pid, static_cast<__rlimit_resource>(i), nullptr, &limit) != 0) break;
+    builder.limits.push_back({limit.rlim_cur, limit.rlim_max});
+  }
+}
+
+inline void add_files(const std::vector<OpenFile>& files, DescriptorBuilder& builder) {
+  for (const OpenFile& file : files) {
+    builder.files.push_back({file.fd, static_cast<std::uint32_t>(file.kind), file.flags,
+                             builder.string(file.path), file.offset, file.same_as, 0});
+  }
+}
+
+inline void add_process(const local::ShadowFacts& seen, DescriptorBuilder& builder) {
+  for (const descriptor::SigactionRecord& action : seen.sigactions) {
+    builder.sigactions.push_back(action);
+  }
+  builder.add_thread(seen.thread, Bytes(seen.xstate, seen.thread.xstate_bytes));
+}
+
+/// One mapping: its record and its runs.
+inline Result<void> add_mapping(const Mapping& m, MappedFiles& files, RunWriter& runs,
+                                DescriptorBuilder& builder) {
+  using descriptor::VmaKind;
+  const VmaKind kind = kind_of(m);
+  const PageRange pages = {page_of(m.start), (m.end - m.start) >> page_shift};
+  descriptor::VmaRecord record = {};
+  record.start = m.start;
+  record.end = m.end;
+  record.prot = m.prot;
+  record.kind = static_cast<std::uint32_t>(kind);
+  record.path = descriptor::no_string;
+  if (kind == VmaKind::anonymous || kind == VmaKind::stack) runs.add_private(pages);
+  if (kind == VmaKind::private_file || kind == VmaKind::shared_file) {
+    const std::optional<MappedFile> file = files.find(m);
+    if (!file && kind == VmaKind::shared_file) {
+      const std::string about = fmt::format("the shared mapping of {} cannot be reopened", m.path);
+      return Error(Errc::unsupported_process, about.c_str()).in("check memory");
+    }
+    record.path = builder.string(unescape(m.path));
+    record.file_offset = m.offset;
+    record.file_inode = m.inode;
+    // A file that is gone: no time and as long as the mapping, so that nothing is identical to it.
+    record.file_size = file ? file->size : m.offset + (m.end - m.start);
+    record.file_mtime_ns = file ? file->mtime_ns : 0;
+    if (kind == VmaKind::private_file && runs.is_dirty(pages)) {
+      record.flags = descriptor::vma_dirty;
+      const std::uint64_t behind =
+          record.file_size > m.offset ? record.file_size - m.offset : 0;  // bytes up to the end
+      const std::uint64_t in_file = (behind + page_size - 1) >> page_shift;
+      runs.add_whole(pages, {pages.first, std::min(pages.count, in_file)});
+    }
+  }
+  builder.vmas.push_back(record);
+  return {};
+}
+
+}  // namespace detail
+
+/// Captures a shadow that has sent `seen` and only waits now; `facts` are of its parent, from the
+/// check. The result parses as a DescriptorView.
+inline Result<Captured> capture_shadow(const CaptureRequest& request, const ParentFacts& facts,
+                                       const local::ShadowFacts& seen) {
+  DescriptorBuilder builder(arch::this_arch, request.handler, request.generation);
+  Result<UniqueFd> process = open_process(request.shadow);
+  if (!process) return process.error();
+
+  // 1. What the shadow said of itself, and what the parent was like.
+  if (Result<void> ok = detail::check_facts(seen); !ok) return ok.error();
+  describe_machine(builder);
+  detail::add_process(seen, builder);
+  detail::add_files(facts.files, builder);
+
+  // 2. The process as a whole.
+  Result<std::vector<char>> stat = read_at(process->get(), "stat", 1u << 16);
+  if (!stat) return stat.error();
+  if (Result<void> ok = parse_stat(view(*stat), builder.mm); !ok) return ok.error();
+  Result<std::string> exe = link_at(process->get(), "exe");
+  if (!exe) return exe.error();
+  builder.mm.brk = seen.brk;
+  builder.mm.exe = builder.string(*exe);
+  builder.mm.cwd = builder.string(facts.cwd);
+  builder.mm.umask = facts.umask;
+  detail::add_limits(request.shadow, builder);
+  Result<std::vector<char>> auxv = read_at(process->get(), "auxv", 1u << 16);
+  if (!auxv) return auxv.error();
+  builder.auxv.assign(auxv->begin(), auxv->end());
+
+  // 3. Its mappings; all of the parent's must have come along.
+  const Result<std::vector<char>> text = read_at(process->get(), "maps", max_maps_text);
+  if (!text) return text.error();
+  const Result<std::vector<Mapping>> mappings = parse_maps(view(*text));
+  if (!mappings) return mappings.error();
+  if (mappings->empty()) return Error(Errc::unsupported_process, "it has no memory any more");
+  if (Result<void> ok = check_mappings(*mappings); !ok) return ok.error();
+  if (Result<void> ok = detail::check_all_copied(facts.mappings, *mappings); !ok) {
+    return ok.error();
+  }
+
+  // 4. The pages it has.
+  Result<Pagemap> pagemap = Pagemap::open(process->get(), request.method);
+  if (!pagemap) return pagemap.error();
+  std::vector<PresentRun> present;
+  if (Result<void> ok = detail::find_pages(*pagemap, *mappings, present); !ok) return ok.error();
+
+  // 5. Records and runs of each mapping, and who holds the pages.
+  MappedFiles files(process->get());
+  RunWriter runs(builder, present, request.ancestry.runs);
+  for (const Mapping& m : *mappings) {
+    if (Result<void> ok = detail::add_mapping(m, files, runs, builder); !ok) return ok.error();
+  }
+  builder.owners.push_back(request.self);
+  for (const descriptor::OwnerRecord& owner : request.ancestry.owners) {
+    builder.owners.push_back(owner);
+  }
+  Captured captured = {builder.finish(), runs.pages(), builder.runs.size()};
+  if (captured.descriptor.size() > descriptor::max_bytes) {
+    return Error(Errc::limit_exceeded, "the descriptor is longer than 64 MiB");
+  }
+  return captured;
+}
+
+}  // namespace mitosis::capture

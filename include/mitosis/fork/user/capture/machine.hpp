@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+// What a child's machine must be like: CPU features, vdso, kernel. World: user.
+#pragma once
+
+#include <sys/utsname.h>
+#include <time.h>
+
+#include <mitosis/fork/user/arch/arch.hpp>
+#include <mitosis/fork/user/capture/proc_maps.hpp>
+#include <mitosis/fork/user/vdso_hash.hpp>
+#include <mitosis/mem/descriptor/builder.hpp>
+
+#include <algorithm>
+#include <string>
+
+namespace mitosis::capture {
+
+/// The same for all processes of a machine, so read once.
+struct Machine {
+  std::uint64_t vdso_hash = 0;  ///< 0 where there is no vdso
+  std::string kernel_release;
+  std::string cpu_features;  ///< comma-separated, as /proc/cpuinfo names them
+};
+
+namespace detail {
+
+inline Machine read_machine() {
+  Machine machine;
+  utsname name = {};
+  if (::uname(&name) == 0) machine.kernel_release = name.release;
+  if (const auto text = read_at(AT_FDCWD, "/proc/cpuinfo", 1u << 24)) {
+    // The first CPU's; x86 calls them flags, arm64 Features.
+    for (const char* key : {"flags\t\t", "Features\t"}) {
+      machine.cpu_features += field(view(*text), key);
+    }
+    std::replace(machine.cpu_features.begin(), machine.cpu_features.end(), ' ', ',');
+  }
+  // Every process has the same vdso: this one's own can be read in place.
+  if (const auto text = read_at(AT_FDCWD, "/proc/self/maps", max_maps_text)) {
+    if (const auto mappings = parse_maps(view(*text))) {
+      for (const Mapping& m : *mappings) {
+        if (m.path != "[vdso]") continue;
+        machine.vdso_hash =
+            vdso_hash(Bytes(reinterpret_cast<const std::uint8_t*>(m.start), m.end - m.start));
+      }
+    }
+  }
+  return machine;
+}
+
+inline std::uint64_t clock_ns(clockid_t clock) noexcept {
+  timespec now = {};
+  (void)::clock_gettime(clock, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+}  // namespace detail
+
+/// This machine. Thread-safe; reads /proc the first time.
+inline const Machine& this_machine() {
+  static const Machine machine = detail::read_machine();
+  return machine;
+}
+
+/// Fills in the descriptor's record, with the clocks as of now.
+inline void describe_machine(DescriptorBuilder& builder) {
+  const Machine& machine = this_machine();
+  builder.machine.xfeatures = arch::xfeatures();
+  builder.machine.xstate_size = arch::xstate_size();
+  builder.machine.vdso_hash = machine.vdso_hash;
+  builder.machine.kernel_release = builder.string(machine.kernel_release);
+  builder.machine.cpu_features = builder.string(machine.cpu_features);
+  builder.machine.monotonic_ns = detail::clock_ns(CLOCK_MONOTONIC);
+  builder.machine.boottime_ns = detail::clock_ns(CLOCK_BOOTTIME);
+}
+
+}  // namespace mitosis::capture

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// What a mapping is to a descriptor, and which mappings cannot be captured. World: user.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <mitosis/fork/user/capture/proc_maps.hpp>
+#include <mitosis/mem/descriptor/records.hpp>
+
+#include <string_view>
+
+namespace mitosis::capture {
+
+/// The name that our own memfds carry, as /proc/PID/maps shows it: memory of a resumed child.
+inline constexpr std::string_view own_memfd = "/memfd:mitosis";
+
+namespace detail {
+
+/// Why the mapping cannot be captured; empty where it can.
+inline std::string_view cannot_be_captured(const Mapping& m) noexcept {
+  const std::string_view path = m.path;
+  if (path.starts_with("[anon_shmem") || (m.shared && path.starts_with("/dev/zero"))) {
+    return "shared anonymous memory";
+  }
+  if (path.starts_with("/SYSV")) return "System V shared memory";
+  if (path.starts_with(own_memfd) && !m.shared) return "";
+  if (path.starts_with("/memfd:")) return "a memfd";
+  if (path.starts_with("anon_inode:")) return "a kernel object";
+  if (path.starts_with("/anon_hugepage")) return "huge pages of hugetlbfs";
+  if (path.starts_with("/[aio]")) return "an asynchronous I/O context";
+  if (path.starts_with("socket:")) return "a socket's ring";
+  if (path == "/dev/zero" && !m.shared) return "";
+  if (path.starts_with("/dev/") && !path.starts_with("/dev/shm/")) return "a device";
+  if (path.starts_with('/') && path.ends_with(deleted_suffix)) return "a deleted file";
+  if (path.empty() && m.shared) return "shared anonymous memory";
+  if (!path.empty() && !path.starts_with('/') && !path.starts_with('[')) return "of no known kind";
+  return "";
+}
+
+}  // namespace detail
+
+/// The first mapping that cannot be captured, refused by what it is and where.
+inline Result<void> check_mappings(const std::vector<Mapping>& mappings) {
+  for (const Mapping& m : mappings) {
+    const std::string_view what = detail::cannot_be_captured(m);
+    if (what.empty()) continue;
+    const std::string about = fmt::format("the memory at {:x}-{:x} ({}) is {}", m.start, m.end,
+                                          m.path.empty() ? "no name" : m.path, what);
+    return Error(Errc::unsupported_process, about.c_str()).in("check memory");
+  }
+  return {};
+}
+
+/// The kind of a mapping that can be captured. Children's private memfds are anonymous memory.
+inline descriptor::VmaKind kind_of(const Mapping& m) noexcept {
+  using descriptor::VmaKind;
+  if (m.path == "[stack]") return VmaKind::stack;
+  if (m.path == "[vdso]") return VmaKind::vdso;
+  if (m.path == "[vvar]") return VmaKind::vvar;
+  if (m.path == "[vvar_vclock]") return VmaKind::vvar_vclock;
+  if (!m.path.starts_with('/') || m.path == "/dev/zero" || m.path.starts_with(own_memfd)) {
+    return VmaKind::anonymous;
+  }
+  return m.shared ? VmaKind::shared_file : VmaKind::private_file;
+}
+
+}  // namespace mitosis::capture

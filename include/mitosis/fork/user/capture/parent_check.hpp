@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+// check_parent: may this process be prepared, and what must be read of it while it waits.
+// World: user. Runs beside the parent's clone(), so its time is the parent's pause: few system
+// calls, nothing that walks page tables.
+#pragma once
+
+#include <sys/types.h>
+
+#include <fmt/format.h>
+
+#include <mitosis/fork/user/capture/mapping_kind.hpp>
+#include <mitosis/fork/user/capture/proc_fds.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mitosis::capture {
+
+struct AddressRange {
+  std::uint64_t start = 0, end = 0;
+};
+
+/// What the parent was like when it called prepare.
+struct ParentFacts {
+  pid_t pid = 0;
+  std::uint32_t umask = 0;
+  std::string name;  ///< comm
+  std::string cwd;
+  std::vector<OpenFile> files;         ///< ascending
+  std::vector<AddressRange> mappings;  ///< ascending; the shadow must have them all
+};
+
+namespace detail {
+
+inline Error refuse(const std::string& what) {
+  return Error(Errc::unsupported_process, what.c_str()).in("check the process");
+}
+
+/// /proc/PID/status: threads, tracer, seccomp, umask.
+inline Result<void> check_status(int process, ParentFacts& facts) {
+  const Result<std::vector<char>> status = read_at(process, "status", 1u << 20);
+  if (!status) return status.error();
+  const std::string_view text = view(*status);
+  const auto value = [text](std::string_view key) {
+    return number(field(text, key)).value_or(~std::uint64_t{0});
+  };
+  if (const std::uint64_t threads = value("Threads"); threads != 1) {
+    return refuse(fmt::format("it has {} threads; prepare takes a process of one", threads));
+  }
+  if (const std::uint64_t tracer = value("TracerPid"); tracer != 0) {
+    return refuse(fmt::format("process {} traces it (ptrace); detach first", tracer));
+  }
+  // A kernel without seccomp has no such line.
+  if (const std::string_view mode = field(text, "Seccomp"); !mode.empty() && mode != "0") {
+    return refuse(fmt::format("it runs under seccomp (mode {})", mode));
+  }
+  facts.umask = number<std::uint32_t>(field(text, "Umask"), 8).value_or(022);
+  facts.name = std::string(field(text, "Name"));
+  return {};
+}
+
+/// A kernel without CHECKPOINT_RESTORE does not list timers: then they are lost, as by a fork().
+inline Result<void> check_timers(int process) {
+  const Result<std::vector<char>> timers = read_at(process, "timers", 1u << 20);
+  if (timers && !timers->empty()) return refuse("it has a POSIX timer (timer_create)");
+  return {};
+}
+
+inline Result<void> check_memory(int process, ParentFacts& facts) {
+  const Result<std::vector<char>> text = read_at(process, "maps", max_maps_text);
+  if (!text) return text.error();
+  const Result<std::vector<Mapping>> mappings = parse_maps(view(*text));
+  if (!mappings) return mappings.error();
+  facts.mappings.reserve(mappings->size());
+  for (const Mapping& m : *mappings) facts.mappings.push_back({m.start, m.end});
+  return check_mappings(*mappings);
+}
+
+}  // namespace detail
+
+/// Refuses, by name, what a prepare cannot capture. The process must be waiting in its prepare
+/// call; `own_fds` are its connections to agents. Child processes are no obstacle: they do not come
+/// along. Not seen and lost, as by a fork(): interval timers (setitimer, alarm), pending signals.
+inline Result<ParentFacts> check_parent(pid_t pid, Span<const std::int32_t> own_fds = {}) {
+  if (pid <= 0) {
+    return detail::refuse("its pid namespace is not the agent's nor below it");
+  }
+  ParentFacts facts;
+  facts.pid = pid;
+  Result<UniqueFd> process = open_process(pid);
+  if (!process) return process.error();
+
+  if (Result<void> ok = detail::check_status(process->get(), facts); !ok) return ok.error();
+  if (Result<void> ok = detail::check_timers(process->get()); !ok) return ok.error();
+
+  Result<std::vector<OpenFile>> files = open_files(pid, process->get(), own_fds);
+  if (!files) return files.error();
+  facts.files = std::move(*files);
+
+  Result<std::string> cwd = link_at(process->get(), "cwd");
+  if (!cwd) return cwd.error();
+  if (cwd->ends_with(deleted_suffix)) return detail::refuse("its working directory is deleted");
+  facts.cwd = std::move(*cwd);
+
+  // Last, because a clone() under way holds the memory map on older kernels.
+  if (Result<void> ok = detail::check_memory(process->get(), facts); !ok) return ok.error();
+  return facts;
+}
+
+}  // namespace mitosis::capture

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// What a fuzzer does with bytes that claim to be a descriptor: parse them and, where they pass,
+// read all that a user of the view could read and check what the view promises. World: user.
+#pragma once
+
+#include <mitosis/mem/descriptor/view.hpp>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace mitosis::test {
+
+inline void require(bool promise, const char* what) {
+  if (promise) return;
+  std::fprintf(stderr, "an accepted descriptor breaks a promise: %s\n", what);
+  std::abort();
+}
+
+/// Reads everything, so that a sanitizer sees what is out of bounds; aborts on a broken promise.
+inline void walk(const DescriptorView& view) {
+  using namespace descriptor;  // NOLINT
+  std::uint64_t read = 0;
+  const auto text = [&](std::uint32_t offset) { read += std::strlen(view.string(offset)); };
+  text(view.mm().exe);
+  text(view.mm().cwd);
+  text(view.machine().kernel_release);
+  text(view.machine().cpu_features);
+  std::uint64_t end = 0;
+  for (const VmaRecord v : view.vmas()) {
+    text(v.path);
+    require(v.start >= end && v.start < v.end && v.end <= user_address_end, "vmas ascend");
+    require((v.start | v.end) % page_size == 0, "vmas are whole pages");
+    end = v.end;
+  }
+  const auto vmas = view.vmas();
+  std::size_t at = 0;
+  end = 0;
+  for (const RunRecord r : view.runs()) {
+    require(r.count > 0 && r.page >= end, "runs ascend");
+    end = r.page + r.count;
+    require(r.owner < view.owners().size(), "a run's owner exists");
+    require(r.source + r.count <= user_address_end >> page_shift, "sources are user pages");
+    while (at < vmas.size() && vmas[at].end <= r.page << page_shift) ++at;
+    require(at < vmas.size() && vmas[at].start <= r.page << page_shift &&
+                end << page_shift <= vmas[at].end,
+            "a run lies in one vma");
+  }
+  require(!view.owners().empty() && !view.threads().empty(), "an owner and a thread");
+  for (const OwnerRecord o : view.owners()) read += std::strlen(o.address);
+  for (const ThreadRecord t : view.threads()) {
+    const Bytes xstate = view.xstate(t);
+    require(xstate.size() == t.xstate_bytes, "an xstate area is whole");
+    for (const std::uint8_t byte : xstate) read += byte;
+    read += std::strlen(t.name);
+  }
+  std::int32_t fd = -1;
+  for (const FileRecord f : view.files()) {
+    text(f.path);
+    require(f.fd > fd && f.same_as < f.fd, "files ascend");
+    fd = f.fd;
+  }
+  require(view.sigactions().empty() || view.sigactions().size() == 64, "64 signals");
+  for (const SigactionRecord s : view.sigactions()) read += s.handler;
+  for (const LimitRecord l : view.limits()) require(l.soft <= l.hard, "limits");
+  for (const std::uint8_t byte : view.auxv()) read += byte;
+  volatile std::uint64_t sink = read;  // the reads count even if nobody looks at them
+  (void)sink;
+}
+
+/// Whether the bytes were accepted. A refusal must say what is wrong.
+inline bool exercise_descriptor(Bytes bytes) {
+  const auto view = DescriptorView::parse(bytes);
+  if (view.ok()) {
+    walk(*view);
+  } else {
+    require(view.code() == Errc::bad_descriptor && !view.error().subject.empty(),
+            "a refusal says why");
+  }
+  return view.ok();
+}
+
+}  // namespace mitosis::test

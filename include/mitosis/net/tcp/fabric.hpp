@@ -65,7 +65,7 @@ class TcpFabric {
   /// Up to so many lanes are looked at directly before epoll is asked: the usual pager waits for
   /// one reply of one peer. Now and then epoll is asked all the same, for the idle connections.
   static constexpr std::size_t few_lanes = 2;
-  static constexpr unsigned max_direct_polls = 64;
+  static constexpr unsigned max_direct_polls = 16;
   static constexpr int events_a_call = 32;
 
   TcpFabric(UniqueFd epoll, auth::Identity identity, const tcp::AddressBook& book,
@@ -153,7 +153,7 @@ void TcpFabric<Transport>::post(Span<const ReadRequest> batch) noexcept {
 /// Whether this poll may skip epoll: the few lanes in use need nothing but receiving.
 template <class Transport>
 bool TcpFabric<Transport>::look_directly() noexcept {
-  bool direct = hot_.size() <= few_lanes && ++direct_polls_ < max_direct_polls;
+  bool direct = !hot_.empty() && hot_.size() <= few_lanes && ++direct_polls_ < max_direct_polls;
   for (const std::uint32_t endpoint : hot_) direct = direct && lanes_[endpoint]->only_receives();
   if (!direct) direct_polls_ = 0;
   return direct;
@@ -165,7 +165,7 @@ std::size_t TcpFabric<Transport>::poll(Span<ReadCompletion> done, Time now) noex
   if (direct) {
     for (const std::uint32_t endpoint : hot_) lanes_[endpoint]->receive(now);
   }
-  if (!direct || context_.done.empty()) {
+  if (!direct) {
     epoll_event events[events_a_call];
     const int count = ::epoll_wait(epoll_.get(), events, events_a_call, 0);
     for (int i = 0; i < count; ++i) lanes_[events[i].data.u32]->on_ready(events[i].events, now);

@@ -18,7 +18,7 @@ static_assert(std::endian::native == std::endian::little,
 inline constexpr std::uint32_t max_read = std::uint32_t{2} << 20;  ///< bytes of one request
 /// Bytes of one part: what the server reads before it sends. Small enough to stay in a core's
 /// cache between the two, large enough that system calls do not count.
-inline constexpr std::uint32_t max_part = 128 * 1024;
+inline constexpr std::uint32_t max_part = 64 * 1024;
 
 struct LaneRequest {
   std::uint32_t target_number = 0;

@@ -74,6 +74,16 @@ class Images {
     return image;
   }
 
+  /// Those that somebody has now.
+  std::vector<std::shared_ptr<const Image>> all() {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::shared_ptr<const Image>> found;
+    for (const auto& [name, weak] : images_) {
+      if (auto image = weak.lock()) found.push_back(std::move(image));
+    }
+    return found;
+  }
+
  private:
   std::mutex mutex_;
   std::map<ImageName, std::weak_ptr<const Image>> images_;

@@ -17,7 +17,7 @@ struct AgentOptions {
   /// Where other agents reach this one: "host:port", "[v6]:port"; port 0 takes a free one.
   std::string listen = "0.0.0.0:7411";
   /// What other machines are told to reach this one at; empty: `listen`, where its host is a
-  /// wildcard the address of the route to the peer that asks.
+  /// wildcard the machine's first IPv4 address that is not loopback.
   std::string advertise;
   std::string socket = "/run/mitosis/agent.sock";  ///< for the programs of this machine
   std::string secret_file;  ///< the cluster's shared secret; empty: only this machine is served
@@ -30,9 +30,5 @@ struct AgentOptions {
   unsigned pagers = 2;                             ///< pager threads
   std::string ready_file;  ///< written with the pid once everything is served; empty: none
 };
-
-/// Runs the agent of this machine until SIGTERM or SIGINT; returns the exit status (0 in order,
-/// 1 with the reason logged). Needs root, or CAP_SYS_PTRACE, CAP_DAC_OVERRIDE and CAP_KILL.
-int run_agent(const AgentOptions& options);
 
 }  // namespace mitosis::agent

@@ -4,6 +4,7 @@
 
 #include <mitosis/base/result.hpp>
 #include <mitosis/base/unique_fd.hpp>
+#include <mitosis/fork/user/agent/image.hpp>
 #include <mitosis/fork/user/agent/state_table.hpp>
 #include <mitosis/mem/target_table.hpp>
 
@@ -38,6 +39,8 @@ struct Parent {
   Clock::time_point prepared{};
   Clock::time_point last_use{};  ///< of the lease: a query, a renewal
   std::shared_ptr<const std::vector<std::uint8_t>> descriptor;
+  /// Where the parent is itself a child: its own parent's image, whose leases its children need.
+  std::shared_ptr<const Image> ancestor;
 
   enum class State { capturing, ready, failed } state = State::capturing;
   Error failure;
@@ -74,6 +77,8 @@ class Parents {
   void reclaim_all();
   /// Takes over what an earlier worker left in the table.
   void adopt();
+  /// A shadow that has not reported by then never will.
+  static constexpr std::chrono::seconds capture_deadline{10};
   [[nodiscard]] Clock::duration lease() const noexcept { return lease_; }
 
  private:

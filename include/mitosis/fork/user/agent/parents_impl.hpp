@@ -178,6 +178,10 @@ inline std::vector<HandlerId> Parents::sweep(Clock::time_point now) {
   for (auto it = parents_.begin(); it != parents_.end();) {
     const auto here = it++;
     const Parent& parent = *here->second;
+    if (parent.state == Parent::State::capturing && now - parent.prepared > capture_deadline) {
+      drop(here);
+      continue;
+    }
     if (now - parent.last_use < lease_ || !detail::has_exited(parent.parent_pidfd.get())) continue;
     reclaimed.push_back(parent.handler);
     drop(here);

@@ -80,6 +80,7 @@ struct StateTable {
   std::atomic<std::uint64_t> next_id;
   std::atomic<std::uint64_t> next_generation;  ///< drawn at random at the start of the agent
   std::atomic<std::uint32_t> worker_starts;
+  std::atomic<std::uint32_t> port;  ///< where other machines reach the agent, once it listens
   std::atomic<std::uint32_t> next_free_child;  ///< where the search for a free slot begins
   ParentSlot parents[max_parents];
   ChildSlot children[max_children];

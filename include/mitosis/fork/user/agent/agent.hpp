@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// run_agent: the agent from its options to its end. World: user.
+#pragma once
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <spdlog/spdlog.h>
+
+#include <mitosis/base/describe.hpp>
+#include <mitosis/fork/user/agent/keeper.hpp>
+#include <mitosis/fork/user/agent/options.hpp>
+#include <mitosis/fork/user/agent/session.hpp>
+#include <mitosis/fork/user/agent/worker_impl.hpp>
+#include <mitosis/fork/user/local/connect.hpp>
+#include <mitosis/fork/user/restore/launch.hpp>
+#include <mitosis/policy/parse.hpp>
+
+#include <cerrno>
+#include <cstdio>
+#include <ctime>
+
+namespace mitosis::agent {
+
+namespace detail {
+
+/// What the agent does for its callers takes these; each is named where it is missing.
+inline Result<void> check_privileges() noexcept {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  if (::syscall(SYS_capget, &header, data) != 0) {
+    return Error(Errc::system_call_failed, "capget", errno).in("start the agent");
+  }
+  const std::pair<unsigned, const char*> needed[] = {
+      {CAP_SYS_PTRACE, "CAP_SYS_PTRACE"},
+      {CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE"},
+      {CAP_KILL, "CAP_KILL"},
+      {CAP_SETUID, "CAP_SETUID"},
+      {CAP_SETGID, "CAP_SETGID"},
+  };
+  for (const auto& [bit, name] : needed) {
+    if ((data[bit / 32].effective >> (bit % 32) & 1) == 0) {
+      return Error(Errc::missing_privilege, name).in("start the agent");
+    }
+  }
+  return {};
+}
+
+inline Result<UniqueFd> open_device() noexcept {
+  UniqueFd device(::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC));
+  if (!device) {
+    return Error(errno == EACCES ? Errc::missing_privilege : Errc::system_call_failed,
+                 "/dev/userfaultfd (Linux 6.1 or newer with CONFIG_USERFAULTFD)", errno)
+        .in("start the agent");
+  }
+  return device;
+}
+
+/// Removes the socket of an agent that died; one that still answers is left alone.
+inline Result<UniqueFd> open_local_socket(const std::string& path) {
+  if (const auto slash = path.rfind('/'); slash != std::string::npos && slash > 0) {
+    ::mkdir(path.substr(0, slash).c_str(), 0755);
+  }
+  if (local::connect(path, std::chrono::milliseconds(200)).ok()) {
+    return Error(Errc::invalid_argument, (path + ": another agent listens there").c_str())
+        .in("start the agent");
+  }
+  ::unlink(path.c_str());
+  return local::listen(path);
+}
+
+/// In the worker: serves until SIGTERM (from the keeper) or until the keeper is gone.
+inline int run_worker(const AgentOptions& options, StateTable& table,
+                      Worker::Inheritance inherited) {
+  sigset_t stop;
+  sigemptyset(&stop);
+  sigaddset(&stop, SIGTERM);
+  ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);
+  auto worker = Worker::start(options, table, inherited);
+  if (!worker) {
+    spdlog::error("{}", describe(worker.error()));
+    return 1;
+  }
+  spdlog::info("machine {} serves {} at {}", static_cast<std::uint32_t>(options.machine),
+               options.socket, (*worker)->advertised());
+  if (!options.ready_file.empty()) {
+    if (FILE* file = std::fopen(options.ready_file.c_str(), "we"); file != nullptr) {
+      std::fprintf(file, "%d\n", ::getppid());
+      std::fclose(file);
+    }
+  }
+  while (true) {
+    const auto tick = (*worker)->tick();
+    const timespec wait = {tick.count() / 1000, (tick.count() % 1000) * 1'000'000};
+    if (::sigtimedwait(&stop, nullptr, &wait) == SIGTERM) return 0;
+    (*worker)->on_tick();
+  }
+}
+
+/// In a process that the keeper has forked: becomes the child, or says why not by its status; the
+/// agent has heard it too.
+inline int run_spawned(const SpawnOrder& order) {
+  const restore::ResumeRequest request{order.machine, order.handler, order.key, order.policy};
+  const local::ChannelView channel(order.channel);
+  auto failed = restore::take_over(channel, request);
+  (void)channel.send(local::Failed{failed.error()}, local::within(std::chrono::seconds(1)));
+  return 125;
+}
+
+}  // namespace detail
+
+/// Runs the agent of this machine until SIGTERM or SIGINT; returns the exit status (0 in order,
+/// 1 with the reason logged). Needs root, or the capabilities that check_privileges names.
+inline int run_agent(const AgentOptions& options) {
+  const auto fail = [](const Error& error) {
+    spdlog::error("{}", describe(error));
+    return 1;
+  };
+  if (auto r = detail::check_privileges(); !r) return fail(r.error());
+  if (auto r = parse_policy(options.policy.c_str(), options.policy.size()); !r) {
+    return fail(r.error());
+  }
+  rlimit files = {};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {  // each child takes a handful
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
+  auto device = detail::open_device();
+  if (!device) return fail(device.error());
+  auto table = StateTable::create();
+  if (!table) return fail(table.error());
+  std::uint64_t generation = 0;
+  if (::getrandom(&generation, sizeof generation, 0) != ssize_t{sizeof generation}) return 1;
+  (*table)->next_generation.store(generation | 1);
+  (*table)->next_id.store(1);
+  auto socket = detail::open_local_socket(options.socket);
+  if (!socket) return fail(socket.error());
+
+  Keeper keeper(
+      **table,
+      [&](StateTable& t, int orders) {
+        return detail::run_worker(options, t, {socket->get(), orders, device->get()});
+      },
+      [](const SpawnOrder& order) { return detail::run_spawned(order); });
+  auto status = keeper.run();
+  ::unlink(options.socket.c_str());
+  return status ? *status : fail(status.error());
+}
+
+}  // namespace mitosis::agent

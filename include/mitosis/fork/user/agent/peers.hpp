@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+// Peers: the other machines' agents, as this one calls them. World: user.
+#pragma once
+
+#include <mitosis/fork/user/agent/parents.hpp>
+#include <mitosis/mem/descriptor/view.hpp>
+#include <mitosis/net/rpc/client.hpp>
+#include <mitosis/net/tcp/address_book.hpp>
+#include <mitosis/net/tcp/clock.hpp>
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+namespace mitosis::agent {
+
+/// Thread-safe. A machine's two clients are made when first needed and live as long as this.
+class Peers {
+ public:
+  /// Hears that a session to a machine was lost; called on the thread that noticed.
+  using OnLost = std::function<void(MachineId, const Error&)>;
+  static constexpr std::uint64_t call_ms = 5000;
+
+  Peers(auth::Identity identity, OnLost on_lost)
+      : identity_(std::move(identity)), on_lost_(std::move(on_lost)) {}
+
+  [[nodiscard]] const tcp::AddressBook& book() const noexcept { return book_; }
+  [[nodiscard]] const auth::Identity& identity() const noexcept { return identity_; }
+
+  /// Enters the machine and calls it: machine_unreachable, authentication_failed. What cannot be
+  /// called is entered all the same: it may start later.
+  Result<void> connect(MachineId machine, const std::string& address) {
+    if (auto r = book_.set(machine, address); !r) return r.error().in("connect");
+    return clients(machine)->calls.ping(tcp::deadline_in(call_ms));
+  }
+  /// Enters a machine without calling it.
+  Result<void> enter(MachineId machine, const std::string& address) {
+    return book_.set(machine, address);
+  }
+  /// Enters the ancestors that a descriptor names, as far as they are unknown: their pages are read
+  /// from them, though nobody has connected us.
+  void learn_addresses(const DescriptorView& view) {
+    for (const descriptor::OwnerRecord owner : view.owners()) {
+      const MachineId machine{owner.machine};
+      if (machine == identity_.machine || book_.find(machine)) continue;
+      (void)book_.set(machine, owner.address);  // unknown still: its reads will say so
+    }
+  }
+  Result<rpc::FetchedDescriptor> query(MachineId machine, HandlerId handler, const AuthKey& key,
+                                       Clock::time_point deadline) {
+    const auto ns =
+        std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.time_since_epoch());
+    return clients(machine)->calls.query_descriptor(handler, key,
+                                                    Time{static_cast<std::uint64_t>(ns.count())});
+  }
+  Result<void> reclaim(MachineId machine, HandlerId handler, const AuthKey& key) {
+    return clients(machine)->calls.reclaim(handler, key, tcp::deadline_in(call_ms));
+  }
+  Result<std::uint64_t> renew(MachineId machine, HandlerId handler, Generation generation) {
+    return clients(machine)->calls.renew_lease(handler, generation, tcp::deadline_in(call_ms));
+  }
+  /// A FallbackReader's call: blocks until the request's deadline at most.
+  Errc read(const ReadRequest& request) {
+    auto done = clients(request.peer)
+                    ->fallback.fallback_read(request.target, request.remote_address,
+                                             {request.into.data, request.bytes}, request.deadline);
+    return done.code();
+  }
+  /// Ends all calls in progress, for good.
+  void close() {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [machine, clients] : clients_) {
+      clients->calls.close();
+      clients->fallback.close();
+    }
+  }
+
+ private:
+  /// A fallback read must not wait behind a long query: it has a session of its own.
+  struct Clients {
+    Clients(const Peers& peers, MachineId machine)
+        : calls(peers.identity_, peers.book_, machine, peers.on_lost_, {}),
+          fallback(peers.identity_, peers.book_, machine) {}
+    rpc::Client calls, fallback;
+  };
+  std::shared_ptr<Clients> clients(MachineId machine) {
+    const std::lock_guard lock(mutex_);
+    auto& entry = clients_[machine];
+    if (entry == nullptr) entry = std::make_shared<Clients>(*this, machine);
+    return entry;
+  }
+
+  auth::Identity identity_;
+  OnLost on_lost_;
+  tcp::AddressBook book_;
+  std::mutex mutex_;
+  std::map<MachineId, std::shared_ptr<Clients>> clients_;
+};
+
+}  // namespace mitosis::agent

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+// PendingPrepares: brings the two halves of a prepare together: the parent's request and its
+// shadow's report, which come on two connections in either order. World: user.
+#pragma once
+
+#include <mitosis/base/result.hpp>
+#include <mitosis/fork/user/agent/parents.hpp>
+#include <mitosis/fork/user/capture/parent_check.hpp>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+namespace mitosis::agent {
+
+/// A checked parent that waits for its shadow.
+struct PendingPrepare {
+  std::shared_ptr<Parent> parent;
+  capture::ParentFacts facts;
+};
+
+/// Thread-safe. Keyed by the nonce that the parent drew.
+class PendingPrepares {
+ public:
+  /// The parent's side: the check has succeeded.
+  void offer(std::uint64_t nonce, PendingPrepare pending) {
+    const std::lock_guard lock(mutex_);
+    pending_.insert_or_assign(nonce, std::move(pending));
+    changed_.notify_all();
+  }
+  /// The shadow's side; it may be quicker than the check. timed_out: no parent wants it, which is
+  /// also so where its prepare was refused. `parent_pid` keeps a stranger from playing the shadow.
+  Result<PendingPrepare> take(std::uint64_t nonce, std::uint32_t uid, Clock::time_point deadline) {
+    std::unique_lock lock(mutex_);
+    const bool came = changed_.wait_until(lock, deadline, [&] { return pending_.contains(nonce); });
+    if (!came) return Error(Errc::timed_out, "no prepare with this nonce").in("take a shadow");
+    const auto it = pending_.find(nonce);
+    if (it->second.parent->uid != uid) return Error(Errc::not_permitted).in("take a shadow");
+    PendingPrepare pending = std::move(it->second);
+    pending_.erase(it);
+    return pending;
+  }
+  /// Forgets prepares whose shadow never came.
+  void sweep() {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(pending_, [](const auto& entry) {
+      return entry.second.parent->state == Parent::State::failed;
+    });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::uint64_t, PendingPrepare> pending_;
+};
+
+}  // namespace mitosis::agent

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+// Session: resume, as the agent does it. World: user. Included by session.hpp only.
+#pragma once
+
+#include <sys/syscall.h>
+
+#include <mitosis/fork/user/agent/cache_layout.hpp>
+#include <mitosis/fork/user/agent/session.hpp>
+#include <mitosis/fork/user/restore/layout.hpp>
+#include <mitosis/policy/matrix.hpp>
+#include <mitosis/policy/parse.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <iterator>
+
+namespace mitosis::agent {
+
+namespace detail {
+
+/// Undoes what a failed resume has taken, in the reverse order.
+class SlotGuard {
+ public:
+  explicit SlotGuard(ChildSlot* slot) noexcept : slot_(slot) {}
+  ~SlotGuard() {
+    if (slot_ == nullptr) return;
+    for (const int fd : {slot_->uffd, slot_->pidfd, slot_->descriptor_fd, slot_->cache_fd,
+                         slot_->cache_index_fd}) {
+      if (fd >= 0) ::close(fd);
+    }
+    slot_->state.store(static_cast<std::uint32_t>(SlotState::empty));
+  }
+  SlotGuard(const SlotGuard&) = delete;
+  SlotGuard& operator=(const SlotGuard&) = delete;
+  void keep() noexcept { slot_ = nullptr; }
+
+ private:
+  ChildSlot* slot_;
+};
+
+}  // namespace detail
+
+/// The descriptor of a handler, from this machine or another, as its key or its owner opens it.
+inline Result<std::shared_ptr<const Image>> Session::fetch(MachineId machine, HandlerId handler,
+                                                           const AuthKey& key, std::uint32_t uid) {
+  const auto deadline = Clock::now() + step_deadline;
+  if (machine != MachineId::none && machine != worker_.options.machine) {
+    auto lease = worker_.peers->query(machine, handler, key, deadline);
+    if (!lease) return lease.error();
+    auto image = worker_.images.get({machine, handler, lease->generation}, std::move(lease->bytes));
+    if (image) worker_.peers->learn_addresses((*image)->view());
+    return image;
+  }
+  const bool has_key = !(key == AuthKey{});
+  auto parent = has_key ? worker_.parents.get(handler, &key, deadline)
+                        : worker_.parents.get_as(handler, uid, deadline);
+  if (!parent) return parent.error();
+  return worker_.images.get({worker_.options.machine, handler, (*parent)->generation},
+                            *(*parent)->descriptor);
+}
+
+/// From the request to the child's first instruction.
+inline Result<void> Session::resume(const local::Packet& packet) {
+  // 1. What is asked for, and whether it is compiled.
+  auto message = local::decode_packet<local::Resume>(Bytes(packet.bytes));
+  if (!message) return message.error();
+  const std::string& text = !message->policy.empty()  ? message->policy
+                            : !ticket_.policy.empty() ? ticket_.policy
+                                                      : worker_.options.policy;
+  auto policy = parse_policy(text.c_str(), text.size());
+  if (!policy) return Error(policy.error()).of_handler(message->handler).in("resume");
+  if (auto r = with_policy(*policy, [](auto) {}); !r) return r.error().in("resume");
+
+  // 2. The descriptor, and the cache that its children share.
+  auto fetched = ticket_.image != nullptr
+                     ? Result<std::shared_ptr<const Image>>(ticket_.image)
+                     : fetch(message->machine, message->handler, message->key, packet.sender.uid);
+  if (!fetched) return Error(fetched.error()).of_handler(message->handler);
+  const std::shared_ptr<const Image> image = *fetched;
+  std::shared_ptr<LocalCache> cache;
+  UniqueFd cache_view;
+  if (policy->cache == CacheKind::local) {
+    auto acquired = cache_for(worker_.caches, *image);
+    if (!acquired) return acquired.error().of_handler(message->handler).in("open the cache");
+    cache = *acquired;
+    auto view = cache->open_read_only();
+    if (!view) return view.error();
+    cache_view = std::move(view).value();
+  }
+
+  // 3. Offer both.
+  const local::ResumeOffer offer{image->name().generation, image->bytes(), cache != nullptr,
+                                 format(*policy).c_str()};
+  const int fds[] = {image->memfd(), worker_.device, cache_view.get()};
+  if (auto r = reply(offer, Span<const int>(fds, cache != nullptr ? 3 : 2)); !r) return r;
+
+  // 4. The launcher hands its userfaultfd over.
+  auto answer = channel_.receive(local::within(step_deadline));
+  if (!answer) return answer.error().in("wait for the launcher");
+  auto adopt = local::decode_packet<local::Adopt>(Bytes(answer->bytes));
+  if (!adopt) return adopt.error();
+  if (answer->fds.size() != 1) return Error(Errc::bad_message, "a userfaultfd is missing");
+  auto poison = enable(answer->fds[0].get());
+  if (!poison) return poison.error();
+  auto mappings =
+      restore::layout(image->view(), {cache != nullptr, Span<const std::uint32_t>(adopt->carried)});
+  if (!mappings) return mappings.error();
+
+  // 5. Its state, where it survives this worker.
+  ChildSlot* slot = worker_.table.take_child();
+  if (slot == nullptr) return Error(Errc::limit_exceeded, "children on this machine").in("resume");
+  detail::SlotGuard guard(slot);
+  slot->uffd = answer->fds[0].release();
+  slot->pid = static_cast<std::uint32_t>(answer->sender.pid);
+  slot->pidfd = static_cast<int>(::syscall(SYS_pidfd_open, answer->sender.pid, 0));
+  slot->descriptor_fd = ::fcntl(image->memfd(), F_DUPFD_CLOEXEC, 0);
+  slot->cache_fd = cache == nullptr ? -1 : ::fcntl(cache->pages_fd(), F_DUPFD_CLOEXEC, 0);
+  slot->cache_index_fd = cache == nullptr ? -1 : ::fcntl(cache->index_fd(), F_DUPFD_CLOEXEC, 0);
+  slot->uid = answer->sender.uid;
+  slot->poison = *poison ? 1 : 0;
+  slot->id = worker_.table.next_id.fetch_add(1);
+  slot->forked_from = 0;
+  slot->started_ns = static_cast<std::uint64_t>(tcp::monotonic_now());
+  slot->machine = image->name().machine;
+  slot->handler = image->name().handler;
+  slot->generation = image->name().generation;
+  std::snprintf(slot->policy, sizeof slot->policy, "%s", format(*policy).c_str());
+  std::fill(std::begin(slot->carried), std::end(slot->carried), 0);
+  for (const std::uint32_t vma : adopt->carried) {
+    if (vma >= ChildSlot::max_carried) {
+      return Error(Errc::limit_exceeded, "more files differ here than can be carried").in("resume");
+    }
+    slot->carried[vma / 64] |= std::uint64_t{1} << (vma % 64);
+  }
+  slot->pending = {};
+  slot->log.reset();
+  slot->pages_total.store(image->pages());
+  for (auto* counter : {&slot->pages_fetched, &slot->bytes_fetched, &slot->faults, &slot->cached,
+                        &slot->zeros, &slot->fallbacks}) {
+    counter->store(0);
+  }
+  const std::uint64_t id = slot->id;
+
+  // 6. From now on its pager serves it.
+  Pager& pager = worker_.pager_of(image->name());
+  Pager::Newcomer newcomer{slot, image, *policy, cache,
+                           std::make_shared<const MemfdRanges>(memfd_ranges(*mappings))};
+  if (auto r = pager.adopt(std::move(newcomer), true); !r) return r;
+  guard.keep();
+  const auto undo = [&](Result<void> why) {
+    pager.drop(id);
+    return why;
+  };
+  if (auto r = reply(local::Adopted{}); !r) return undo(r);
+
+  // 7. It has replaced its memory; with Eager all pages come now. Then it runs.
+  auto mapped = channel_.receive(local::within(step_deadline));
+  if (!mapped) {
+    return undo(Error(Errc::child_died, "the launcher ended")
+                    .of_handler(image->name().handler)
+                    .in("wait for the restorer"));
+  }
+  if (auto r = local::decode_reply<local::Mapped>(Bytes(mapped->bytes)); !r) {
+    return undo(r.error().in("restore"));
+  }
+  if (policy->fetch == FetchKind::eager) {
+    const Time by = tcp::monotonic_now() + std::uint64_t{120} * 1'000'000'000;
+    if (auto r = pager.bring_all(id, by); !r) return undo(r);
+  }
+  done_ = true;
+  if (auto r = reply(local::Go{}); !r) return undo(r);
+  return {};
+}
+
+}  // namespace mitosis::agent

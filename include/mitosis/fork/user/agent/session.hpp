@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// Session: one connection of a program of this machine. World: user.
+// Who asks is what the kernel says of each packet's sender, never what the packet says.
+#pragma once
+
+#include <mitosis/fork/user/agent/worker.hpp>
+#include <mitosis/fork/user/local/channel.hpp>
+#include <mitosis/fork/user/local/messages.hpp>
+
+#include <chrono>
+#include <memory>
+#include <utility>
+
+namespace mitosis::agent {
+
+/// Runs on the connection's thread until the peer closes it or becomes a shadow.
+class Session {
+ public:
+  /// A child made by spawn resumes what its caller has already asked for: it needs no query.
+  struct Ticket {
+    std::shared_ptr<const Image> image;
+    std::string policy;
+  };
+
+  Session(Worker& worker, local::Channel channel) : worker_(worker), channel_(std::move(channel)) {}
+  Session(Worker& worker, local::Channel channel, Ticket ticket)
+      : worker_(worker), channel_(std::move(channel)), ticket_(std::move(ticket)) {}
+
+  void run();
+
+  /// How long a reply may take to be taken.
+  static constexpr std::chrono::seconds reply_deadline{5};
+  /// How long a step of a resume or a prepare may take.
+  static constexpr std::chrono::seconds step_deadline{10};
+
+ private:
+  /// False: the connection is done with.
+  bool serve(local::Packet packet);
+
+  Result<void> connect(const local::Packet& packet);
+  Result<void> reclaim(const local::Packet& packet);
+  Result<void> prepare(const local::Packet& packet);
+  void become_lifeline(const local::Packet& packet);
+  Result<void> capture(PendingPrepare& pending, const local::Packet& packet,
+                       const local::ShadowReady& ready);
+  Result<void> resume(const local::Packet& packet);
+  Result<void> spawn(local::Packet packet);
+  Result<void> resume_spawned();
+  Result<void> list(const local::Packet& packet);
+  Result<void> stats(const local::Packet& packet);
+
+  Result<std::shared_ptr<const Image>> fetch(MachineId machine, HandlerId handler,
+                                             const AuthKey& key, std::uint32_t uid);
+  template <local::LocalMessage M>
+  Result<void> reply(const M& message, Span<const int> fds = {}) {
+    return channel_.send(message, local::within(reply_deadline), fds);
+  }
+
+  Worker& worker_;
+  local::Channel channel_;
+  Ticket ticket_;
+  bool done_ = false;  ///< the connection has served its purpose
+};
+
+}  // namespace mitosis::agent
+
+#include <mitosis/fork/user/agent/list_session.hpp>
+#include <mitosis/fork/user/agent/prepare_session.hpp>
+#include <mitosis/fork/user/agent/resume_session.hpp>
+#include <mitosis/fork/user/agent/session_impl.hpp>
+#include <mitosis/fork/user/agent/spawn_session.hpp>

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+// Worker: the agent's second process, which does everything but outlive itself. World: user.
+// Owns the parts and puts them together; each part's own header says what it does.
+#pragma once
+
+#include <mitosis/base/unique_fd.hpp>
+#include <mitosis/fork/user/agent/image.hpp>
+#include <mitosis/fork/user/agent/local_server.hpp>
+#include <mitosis/fork/user/agent/options.hpp>
+#include <mitosis/fork/user/agent/pager.hpp>
+#include <mitosis/fork/user/agent/parents.hpp>
+#include <mitosis/fork/user/agent/peers.hpp>
+#include <mitosis/fork/user/agent/pending_prepares.hpp>
+#include <mitosis/fork/user/agent/service.hpp>
+#include <mitosis/fork/user/agent/spawner.hpp>
+#include <mitosis/fork/user/agent/state_table.hpp>
+#include <mitosis/mem/cache_registry.hpp>
+#include <mitosis/mem/target_table.hpp>
+#include <mitosis/net/tcp/server.hpp>
+
+#include <memory>
+#include <vector>
+
+namespace mitosis::agent {
+
+class Worker {
+ public:
+  /// What the keeper has made before the first worker, and keeps for the next one.
+  struct Inheritance {
+    int local_socket = -1;  ///< listening
+    int orders = -1;        ///< to the keeper
+    int device = -1;        ///< /dev/userfaultfd
+  };
+
+  /// Starts every part; on failure none is left running.
+  static Result<std::unique_ptr<Worker>> start(const AgentOptions& options, StateTable& table,
+                                               Inheritance inherited);
+  /// Ends its children, its connections and its threads, in this order.
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  /// Looks after leases and caches; to be called about every `tick`.
+  void on_tick();
+  [[nodiscard]] std::chrono::milliseconds tick() const noexcept;
+
+  // ---- the parts, for the sessions ----
+  const AgentOptions options;
+  StateTable& table;
+  const int device;
+  TargetTable targets;
+  Parents parents;
+  PendingPrepares prepares;
+  Images images;
+  CacheRegistry caches;
+  std::unique_ptr<Peers> peers;
+  std::vector<std::unique_ptr<Pager>> pagers;
+  std::unique_ptr<Spawner> spawner;
+  std::unique_ptr<LocalServer> local;
+
+  /// The pager of all children of that image.
+  Pager& pager_of(const ImageName& name) noexcept;
+  /// Where other machines reach this one, for descriptors.
+  [[nodiscard]] std::string advertised() const;
+
+ private:
+  Worker(const AgentOptions& o, StateTable& t, Inheritance inherited);
+  Result<void> open(Inheritance inherited);
+  Result<void> open_pagers();
+  void adopt_children();
+  void kill_children();
+
+  AgentService service_;
+  tcp::ServedTargets<TargetTable> reads_;
+  std::unique_ptr<tcp::Server> server_;
+  std::uint16_t port_ = 0;
+  Clock::time_point next_renewal_{};
+};
+
+}  // namespace mitosis::agent

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: MIT
+// Worker: start, take-over of an earlier worker's children, housekeeping, end. World: user.
+// Included by agent.hpp: it needs the sessions, which need the worker.
+#pragma once
+
+#include <ifaddrs.h>
+#include <netdb.h>
+#include <netinet/in.h>
+
+#include <spdlog/spdlog.h>
+
+#include <mitosis/fork/user/agent/cache_layout.hpp>
+#include <mitosis/fork/user/agent/session.hpp>
+#include <mitosis/fork/user/agent/worker.hpp>
+#include <mitosis/policy/parse.hpp>
+
+#include <algorithm>
+#include <functional>
+#include <set>
+#include <tuple>
+
+namespace mitosis::agent {
+
+namespace detail {
+
+/// "host" of "host:port" or "[v6]:port", and whether it stands for all addresses.
+inline std::string host_of(const std::string& listen) {
+  return listen.substr(0, listen.rfind(':'));
+}
+inline bool is_wildcard(const std::string& host) {
+  return host.empty() || host == "0.0.0.0" || host == "[::]" || host == "*";
+}
+
+/// The first address of this machine that others can reach; loopback where there is no other.
+inline std::string own_address() {
+  std::string found = "127.0.0.1";
+  ifaddrs* all = nullptr;
+  if (::getifaddrs(&all) != 0) return found;
+  for (const ifaddrs* a = all; a != nullptr; a = a->ifa_next) {
+    if (a->ifa_addr == nullptr || a->ifa_addr->sa_family != AF_INET) continue;
+    char text[NI_MAXHOST];
+    if (::getnameinfo(a->ifa_addr, sizeof(sockaddr_in), text, sizeof text, nullptr, 0,
+                      NI_NUMERICHOST) != 0) {
+      continue;
+    }
+    if (std::string_view(text).starts_with("127.")) continue;
+    found = text;
+    break;
+  }
+  ::freeifaddrs(all);
+  return found;
+}
+
+/// The cluster's secret; without a file one that nobody else has, so that only this machine is
+/// served.
+inline Result<auth::Secret> load_secret(const std::string& path) {
+  if (!path.empty()) return auth::Secret::load(path);
+  std::uint8_t random[32];
+  if (::getrandom(random, sizeof random, 0) != ssize_t{sizeof random}) {
+    return Error(Errc::system_call_failed, "getrandom", errno).in("draw a secret");
+  }
+  return auth::Secret::from(Bytes(random));
+}
+
+}  // namespace detail
+
+inline Worker::Worker(const AgentOptions& o, StateTable& t, Inheritance inherited)
+    : options(o),
+      table(t),
+      device(inherited.device),
+      parents(t, targets, o.lease),
+      caches(o.memory_budget, static_cast<std::uint64_t>(o.cache_idle.count()) * 1'000'000),
+      service_(parents, targets),
+      reads_(targets) {}
+
+inline Result<std::unique_ptr<Worker>> Worker::start(const AgentOptions& options, StateTable& table,
+                                                     Inheritance inherited) {
+  std::unique_ptr<Worker> worker(new Worker(options, table, inherited));
+  if (auto r = worker->open(inherited); !r) return r.error();
+  return worker;
+}
+
+/// What is served must be there before anybody can ask for it: a read that finds no target is told
+/// that it was revoked, and the child that needs it dies.
+inline Result<void> Worker::open(Inheritance inherited) {
+  auto secret = detail::load_secret(options.secret_file);
+  if (!secret) return secret.error();
+  const auth::Identity identity{options.machine,
+                                std::make_shared<const auth::Secret>(std::move(secret).value())};
+  peers = std::make_unique<Peers>(identity, [](MachineId machine, const Error& why) {
+    spdlog::warn("the session to machine {} was lost: {}", static_cast<std::uint32_t>(machine),
+                 describe(why));
+  });
+  parents.adopt();
+
+  tcp::Server::Options server_options;
+  const std::uint32_t port = table.port.load();
+  server_options.listen =
+      port == 0 ? options.listen : detail::host_of(options.listen) + ":" + std::to_string(port);
+  server_options.on_refusal = [](const Error& why) {
+    spdlog::warn("a connection was refused: {}", describe(why));
+  };
+  auto server = tcp::Server::start(std::move(server_options), identity, reads_, service_);
+  if (!server) return server.error().in("listen");
+  server_ = std::move(server).value();
+  table.port.store(server_->port());
+
+  const std::string host = detail::host_of(options.listen);
+  const std::string self =
+      (detail::is_wildcard(host) ? "127.0.0.1" : host) + ":" + std::to_string(server_->port());
+  if (auto r = peers->enter(options.machine, self); !r) return r;
+  for (const auto& [machine, address] : options.peers) {
+    if (auto r = peers->enter(machine, address); !r) {
+      spdlog::warn("machine {} cannot be resolved: {}", static_cast<std::uint32_t>(machine),
+                   describe(r.error()));
+    }
+  }
+  if (auto r = open_pagers(); !r) return r;
+  spawner = std::make_unique<Spawner>(inherited.orders, table.worker_starts.load());
+  adopt_children();
+  local = std::make_unique<LocalServer>(inherited.local_socket, [this](local::Channel channel) {
+    Session(*this, std::move(channel)).run();
+  });
+  local->start();
+  return {};
+}
+
+inline Result<void> Worker::open_pagers() {
+  Pager::Options pager_options;
+  pager_options.deadlines.page =
+      static_cast<std::uint64_t>(options.page_deadline.count()) * 1'000'000;
+  for (std::uint32_t i = 0; i < std::max(options.pagers, 1u); ++i) {
+    auto rc = TcpFabric<RC>::open(peers->identity(), peers->book());
+    if (!rc) return rc.error();
+    auto dct = TcpFabric<DCT>::open(peers->identity(), peers->book());
+    if (!dct) return dct.error();
+    pagers.push_back(std::make_unique<Pager>(
+        i, table, pager_options, std::move(rc).value(), std::move(dct).value(),
+        [this](const ReadRequest& request) { return peers->read(request); }));
+    pagers.back()->start();
+  }
+  return {};
+}
+
+inline Pager& Worker::pager_of(const ImageName& name) noexcept {
+  const auto mix = static_cast<std::uint64_t>(name.handler) * 0x9e3779b97f4a7c15ull ^
+                   static_cast<std::uint64_t>(name.generation) ^
+                   static_cast<std::uint64_t>(name.machine) << 32;
+  return *pagers[(mix * 0x9e3779b97f4a7c15ull >> 32) % pagers.size()];
+}
+
+inline std::string Worker::advertised() const {
+  if (!options.advertise.empty()) return options.advertise;
+  std::string host = detail::host_of(options.listen);
+  if (detail::is_wildcard(host)) host = detail::own_address();
+  return host + ":" + std::to_string(table.port.load());
+}
+
+/// The children of a worker that died: each sleeps in its next fault until it is served again. One
+/// that cannot be served is ended, for it would sleep for ever.
+inline void Worker::adopt_children() {
+  for (ChildSlot& slot : table.children) {
+    if (slot.state.load() != static_cast<std::uint32_t>(SlotState::live)) continue;
+    const auto adopt = [&]() -> Result<void> {
+      auto bytes = read_all(slot.descriptor_fd);
+      if (!bytes) return bytes.error();
+      auto image =
+          images.get({slot.machine, slot.handler, slot.generation}, std::move(bytes).value());
+      if (!image) return image.error();
+      peers->learn_addresses((*image)->view());
+      auto policy = parse_policy(slot.policy, std::strlen(slot.policy));
+      if (!policy) return policy.error();
+      std::shared_ptr<LocalCache> cache;
+      std::vector<std::uint32_t> carried;
+      for (std::uint32_t i = 0; i < ChildSlot::max_carried; ++i) {
+        if ((slot.carried[i / 64] >> (i % 64) & 1) != 0) carried.push_back(i);
+      }
+      if (slot.cache_fd >= 0) {
+        auto full = restore::layout((*image)->view(), {.cache_local = true, .carried = {}});
+        if (!full) return full.error();
+        auto places = places_of(*full);
+        if (!places) return places.error();
+        auto attached = caches.attach({slot.machine, slot.handler, slot.generation}, *places,
+                                      UniqueFd(::fcntl(slot.cache_fd, F_DUPFD_CLOEXEC, 0)),
+                                      UniqueFd(::fcntl(slot.cache_index_fd, F_DUPFD_CLOEXEC, 0)),
+                                      static_cast<std::uint64_t>(tcp::monotonic_now()));
+        if (!attached) return attached.error();
+        cache = *attached;
+      }
+      auto mappings =
+          restore::layout((*image)->view(), {cache != nullptr, Span<const std::uint32_t>(carried)});
+      if (!mappings) return mappings.error();
+      Pager::Newcomer newcomer{&slot, *image, *policy, cache,
+                               std::make_shared<const MemfdRanges>(memfd_ranges(*mappings))};
+      return pager_of((*image)->name()).adopt(std::move(newcomer), false);
+    };
+    if (auto r = adopt(); !r) {
+      spdlog::error("child {} cannot be served any more and is ended: {}", slot.pid,
+                    describe(r.error()));
+      if (slot.pidfd >= 0) ::syscall(SYS_pidfd_send_signal, slot.pidfd, SIGKILL, nullptr, 0);
+      slot.state.store(static_cast<std::uint32_t>(SlotState::empty));
+    }
+  }
+}
+
+inline std::chrono::milliseconds Worker::tick() const noexcept {
+  return std::clamp(options.lease / 8, std::chrono::milliseconds(20),
+                    std::chrono::milliseconds(1000));
+}
+
+/// Renews the leases of parents whose children run here, at a third of the lease; ends what nobody
+/// uses.
+inline void Worker::on_tick() {
+  for (const HandlerId handler : parents.sweep(Clock::now())) {
+    spdlog::info("handler {}: its lease has ended", static_cast<std::uint64_t>(handler));
+  }
+  prepares.sweep();
+  caches.sweep(static_cast<std::uint64_t>(tcp::monotonic_now()));
+  const auto now = Clock::now();
+  if (now < next_renewal_) return;
+  next_renewal_ = now + options.lease / 3;
+  std::set<std::tuple<MachineId, HandlerId, Generation>> used;
+  const auto use_all = [&](const DescriptorView& view) {
+    for (const descriptor::OwnerRecord owner : view.owners()) {
+      used.emplace(MachineId{owner.machine}, HandlerId{owner.handler},
+                   Generation{owner.generation});
+    }
+  };
+  for (const std::shared_ptr<const Image>& image : images.all()) use_all(image->view());
+  for (const auto& [machine, handler, generation] : used) {
+    if (machine == options.machine) {
+      (void)parents.renew(handler, generation);
+    } else if (auto r = peers->renew(machine, handler, generation); !r) {
+      spdlog::debug("a lease was not renewed: {}", describe(r.error()));
+    }
+  }
+}
+
+inline void Worker::kill_children() {
+  for (ChildSlot& slot : table.children) {
+    if (slot.state.load() != static_cast<std::uint32_t>(SlotState::live)) continue;
+    if (slot.pidfd >= 0) ::syscall(SYS_pidfd_send_signal, slot.pidfd, SIGKILL, nullptr, 0);
+  }
+}
+
+/// Children first: without a pager they would sleep for ever, or read zeros once their
+/// userfaultfd is closed. Then who could make new ones, then the rest.
+inline Worker::~Worker() {
+  if (local) local->stop();
+  kill_children();
+  parents.reclaim_all();
+  if (peers) peers->close();
+  server_.reset();
+  spawner.reset();
+  pagers.clear();
+}
+
+}  // namespace mitosis::agent

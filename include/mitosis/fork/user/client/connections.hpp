@@ -9,18 +9,21 @@
 #include <unistd.h>
 
 #include <mitosis/fork/user/local/connect.hpp>
+#include <mitosis/fork/user/local/spawn.hpp>
 
 #include <array>
 #include <atomic>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace mitosis::client {
 
 /// How long opening waits for an agent that is too busy to accept.
 inline constexpr std::chrono::milliseconds open_patience{5000};
 
-/// A table of a few slots without locks or allocation, so that a fork in another thread finds it
-/// in order. Thread-safe as a whole; one descriptor is used by one thread at a time.
+/// A table of a few slots without locks, so that a fork in another thread finds it in order.
+/// Thread-safe as a whole; one descriptor is used by one thread at a time.
 class Connections {
  public:
   static constexpr std::size_t capacity = 16;
@@ -33,6 +36,7 @@ class Connections {
     for (Slot& slot : slots_) {
       int expected = -1;
       if (!slot.fd.compare_exchange_strong(expected, channel->fd())) continue;
+      slot.exits.clear();
       slot.owner.store(::getpid());
       return channel->release();
     }
@@ -61,10 +65,54 @@ class Connections {
           return Error(Errc::system_call_failed, "dup3", errno).in("open the local agent");
         }
         slot.owner.store(self);
+        slot.exits.clear();
       }
       return local::ChannelView(sd);
     }
     return Error(Errc::invalid_argument, "not a descriptor that mitosis_open returned");
+  }
+
+  /// The next packet that answers a request; the ends of spawned children that come before it are
+  /// kept for `next_exit`. A connection that fails is given up: see `abandon`.
+  Result<local::Packet> receive(int sd, local::Deadline deadline) {
+    for (;;) {
+      Result<local::Packet> packet = local::ChannelView(sd).receive(deadline);
+      if (!packet) {
+        abandon(sd);
+        return packet;
+      }
+      const auto exited = local::decode_packet<local::ChildExited>(Bytes(packet->bytes));
+      if (!exited) return packet;
+      for (Slot& slot : slots_) {
+        if (slot.fd.load() == sd) slot.exits.push_back(*exited);
+      }
+    }
+  }
+
+  /// Sends a request and waits for its answer: a Reply, or the Error of a Failed.
+  template <local::LocalMessage Reply, local::LocalMessage M>
+  Result<Reply> call(int sd, const M& message, std::chrono::milliseconds patience) {
+    const Result<local::ChannelView> channel = use(sd);
+    if (!channel) return channel.error();
+    const local::Deadline deadline = local::within(patience);
+    if (Result<void> sent = channel->send(message, deadline); !sent) {
+      abandon(sd);
+      return sent.error();
+    }
+    Result<local::Packet> packet = receive(sd, deadline);
+    if (!packet) return packet.error();
+    return local::decode_reply<Reply>(Bytes(packet->bytes));
+  }
+
+  /// The oldest end of a spawned child that has been received already.
+  std::optional<local::ChildExited> next_exit(int sd) {
+    for (Slot& slot : slots_) {
+      if (sd < 0 || slot.fd.load() != sd || slot.exits.empty()) continue;
+      const local::ChildExited oldest = slot.exits.front();
+      slot.exits.erase(slot.exits.begin());
+      return oldest;
+    }
+    return std::nullopt;
   }
 
   /// Ends the connection of `sd` but keeps the number: an answer that is still to come must not
@@ -95,6 +143,7 @@ class Connections {
   struct Slot {
     std::atomic<int> fd{-1};
     std::atomic<pid_t> owner{0};
+    std::vector<local::ChildExited> exits;  ///< received between a request and its answer
   };
   static void abandon(Slot& slot, int sd) noexcept {
     slot.owner.store(0);

@@ -9,6 +9,8 @@
 #include <sys/random.h>
 
 #include <mitosis/fork/user/client/connections.hpp>
+#include <mitosis/fork/user/client/own_fds.hpp>
+#include <mitosis/fork/user/client/requests.hpp>
 #include <mitosis/fork/user/client/shadow.hpp>
 #include <mitosis/fork/user/client/shadows.hpp>
 #include <mitosis/fork/user/local/prepare.hpp>
@@ -34,9 +36,8 @@ namespace detail {
 
 /// Sends the request, so that the agent's check runs while this process is cloned. Signals are
 /// blocked on success, with the mask before in `orders`: no handler may run in the shadow.
-inline Result<local::ChannelView> announce(int sd, HandlerId handler, const char* policy,
-                                           ShadowOrders& orders) {
-  Result<local::ChannelView> channel = connections().use(sd);
+inline Result<void> announce(int sd, HandlerId handler, const char* policy, ShadowOrders& orders) {
+  const Result<local::ChannelView> channel = connections().use(sd);
   if (!channel) return channel.error();
   shadows().reap();
   if (!shadows().room()) {
@@ -48,7 +49,7 @@ inline Result<local::ChannelView> announce(int sd, HandlerId handler, const char
   if (::getrandom(&request.nonce, sizeof(request.nonce), 0) != sizeof(request.nonce)) {
     return Error(Errc::system_call_failed, "getrandom", errno);
   }
-  connections().for_each([&](int fd) { request.own_fds.push_back(fd); });
+  request.own_fds = own_fds();
   Result<sockaddr_un> agent = local::detail::socket_address(local::socket_path());
   if (!agent) return agent.error();
   orders.nonce = request.nonce;
@@ -59,39 +60,28 @@ inline Result<local::ChannelView> announce(int sd, HandlerId handler, const char
   Result<void> sent = channel->send(request, local::within(prepare_patience));
   if (!sent) {
     (void)arch::raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &orders.signal_mask, nullptr, 8);
-    return sent.error();
+    connections().abandon(sd);
   }
-  return channel;
+  return sent;
 }
 
 /// The agent's answer.
-inline Result<PrepareOutcome> await_answer(local::ChannelView channel) {
+inline Result<PrepareOutcome> await_answer(int sd) {
   const auto spin_end = std::chrono::steady_clock::now() + prepare_spin;
   char ignored;
-  while (::recv(channel.fd(), &ignored, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN &&
+  while (::recv(sd, &ignored, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN &&
          std::chrono::steady_clock::now() < spin_end) {
   }
-  Result<local::Packet> packet = channel.receive(local::within(prepare_patience));
-  Result<local::Prepared> answer =
-      packet
-          ? local::decode_reply<local::Prepared>(Bytes(packet->bytes.data(), packet->bytes.size()))
-          : Result<local::Prepared>(packet.error());
-  // An answer that comes too late must not be taken for the next request's.
-  if (!packet) connections().abandon(channel.fd());
+  Result<local::Packet> packet = connections().receive(sd, local::within(prepare_patience));
+  if (!packet) return packet.error();
+  const auto answer = local::decode_reply<local::Prepared>(Bytes(packet->bytes));
   if (!answer) return answer.error();
   return PrepareOutcome{false, answer->key, answer->generation};
 }
 
-/// Gives an accepted handler up again.
-inline void withdraw(local::ChannelView channel, HandlerId handler) {
-  local::Reclaim request;
-  request.handler = handler;
-  const auto done = channel.call<local::Done>(request, local::within(prepare_patience));
-  if (!done) connections().abandon(channel.fd());
-}
-
 /// In a child, wherever it runs: what the library remembers is the parent's.
 inline PrepareOutcome become_child() noexcept {
+  is_resumed_child() = true;
   connections().disown();
   shadows().forget();
   return PrepareOutcome{true, {}, {}};
@@ -107,8 +97,8 @@ inline PrepareOutcome become_child() noexcept {
                                                         const char* policy) {
   // 1. The agent starts to look at this process.
   ShadowOrders orders;
-  const Result<local::ChannelView> channel = detail::announce(sd, handler, policy, orders);
-  if (!channel) return Error(channel.error()).of_handler(handler).in("prepare");
+  Result<void> announced = detail::announce(sd, handler, policy, orders);
+  if (!announced) return announced.error().of_handler(handler).in("prepare");
 
   // 2. Here the children go on.
   arch::Context context;
@@ -120,9 +110,9 @@ inline PrepareOutcome become_child() noexcept {
   (void)arch::raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &orders.signal_mask, nullptr, 8);
 
   // 4. The agent's word. With a refusal the shadow goes; without a shadow the handler goes.
-  Result<PrepareOutcome> outcome = detail::await_answer(*channel);
+  Result<PrepareOutcome> outcome = detail::await_answer(sd);
   if (shadow < 0) {
-    if (outcome) detail::withdraw(*channel, handler);
+    if (outcome) (void)reclaim(sd, handler);
     outcome = Error(Errc::system_call_failed, "clone", static_cast<int>(-shadow));
   } else if (!outcome) {
     Shadows::kill_now(static_cast<pid_t>(shadow));

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* The C interface of mitosis: remote fork on stock Linux. World: user. Link with -lmitosis.
+ *
+ *   int sd = mitosis_open();
+ *   struct mitosis_key key;
+ *   switch (mitosis_prepare(sd, 73, NULL, &key)) {
+ *     case MITOSIS_PARENT: ...  goes on; `key` lets others resume handler 73 of this machine
+ *     case MITOSIS_CHILD:  ...  runs wherever and whenever somebody has resumed it
+ *     default: fprintf(stderr, "%s\n", mitosis_strerror());
+ *   }
+ *
+ * All calls need a running agent on this machine (`mitosis agent`). A descriptor is used by one
+ * thread at a time; after fork() parent and child may both go on using it. */
+#ifndef MITOSIS_MITOSIS_H
+#define MITOSIS_MITOSIS_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** What mitosis_prepare returns: which of the two the caller is. */
+#define MITOSIS_PARENT 0
+#define MITOSIS_CHILD 1
+/** A machine id: the machine that the caller is on. */
+#define MITOSIS_HERE UINT32_C(0xffffffff)
+
+/** 128 secret bits; whoever holds them may resume the handler, and reclaim it from afar. */
+struct mitosis_key {
+  uint8_t bytes[16];
+};
+
+/** A connection to this machine's agent ($MITOSIS_SOCKET, default /run/mitosis/agent.sock).
+ * Returns a descriptor to be given to mitosis_close (and to no other close), or -1. */
+int mitosis_open(void);
+void mitosis_close(int sd);
+
+/** Prepares the calling process, which must have one thread and only regular files, directories
+ * and memory devices open beside its standard streams, under `handler`, unique on this machine.
+ * `policy`: a name as "dct+prefetch8+local+cow", or NULL for the agent's default.
+ * Returns MITOSIS_PARENT with *key filled in, and MITOSIS_CHILD in every child that is ever
+ * resumed, in all of which memory is as of this call; or -1, and nothing has happened.
+ * The process may exit afterwards: its handler stays until it is reclaimed. */
+int mitosis_prepare(int sd, uint64_t handler, const char* policy, struct mitosis_key* key);
+
+/** The calling process becomes a child of `handler` on `machine`, as execve would make it another
+ * program: its pid, standard streams and user stay. `policy` NULL: the one it was prepared with.
+ * Returns only on failure: -1, and the caller is as before. It must be the only thread. */
+int mitosis_resume_remote(int sd, uint32_t machine, uint64_t handler, const struct mitosis_key* key,
+                          const char* policy);
+/** The same for a handler of this machine. */
+int mitosis_resume_local(int sd, uint64_t handler, const struct mitosis_key* key,
+                         const char* policy);
+
+/** Ends a handler that the caller's user has prepared on this machine (root: any). When it returns
+ * 0 no page of it is served any more. Children that need more pages get SIGBUS. */
+int mitosis_reclaim(int sd, uint64_t handler);
+/** The same for a handler of any machine and user, by its key. */
+int mitosis_reclaim_remote(int sd, uint32_t machine, uint64_t handler,
+                           const struct mitosis_key* key);
+
+/** Makes `machine` known as the agent at `address` ("host:port"), behind nic `nic`. Root only. */
+int mitosis_connect(int sd, uint32_t machine, uint32_t nic, const char* address);
+/** Does nothing by way of the agent: 0, or -1 if it does not answer. */
+int mitosis_nil(int sd);
+
+/** A child that the agent has made for the caller. */
+struct mitosis_child {
+  int32_t pid;
+  int32_t pidfd; /**< the caller's to close; readable once the child has ended */
+};
+/** Makes `count` children with the caller's identity and `stdio` as their descriptors 0 to 2 (NULL:
+ * /dev/null). Returns 0 with `count` entries of `children` filled in, or -1 and there are none. */
+int mitosis_spawn(int sd, uint32_t machine, uint64_t handler, const struct mitosis_key* key,
+                  const char* policy, uint32_t count, const int stdio[3],
+                  struct mitosis_child* children);
+/** Waits at most `timeout_ms` for the end of a child spawned over `sd`. Returns 1 with *pid and
+ * *status (as of waitpid) filled in, 0 when the time is over, or -1. */
+int mitosis_wait(int sd, int32_t* pid, int32_t* status, int timeout_ms);
+
+/** The key as 32 hexadecimal digits and a zero, and back (-1: not a key). */
+void mitosis_key_format(const struct mitosis_key* key, char text[33]);
+int mitosis_key_parse(const char* text, struct mitosis_key* key);
+
+/** What kept this thread's last failed call from succeeding: a stable number (MITOSIS_E...), ... */
+int mitosis_errno(void);
+/** ... and a sentence that says what failed, where, and what to do; valid until the next failure
+ * of this thread. */
+const char* mitosis_strerror(void);
+
+/** The numbers of mitosis_errno. Never renumbered. */
+enum mitosis_error {
+  MITOSIS_EINVALID = 1,
+  MITOSIS_EUNKNOWN_HANDLER = 2,
+  MITOSIS_EHANDLER_IN_USE = 3,
+  MITOSIS_EWRONG_KEY = 4,
+  MITOSIS_ENOT_PERMITTED = 5,
+  MITOSIS_EPRIVILEGE = 6,
+  MITOSIS_ENO_AGENT = 7,
+  MITOSIS_EMACHINE_UNKNOWN = 8,
+  MITOSIS_EMACHINE_UNREACHABLE = 9,
+  MITOSIS_ECONNECTION_LOST = 10,
+  MITOSIS_ETIMED_OUT = 11,
+  MITOSIS_EAUTHENTICATION = 12,
+  MITOSIS_EPROTOCOL = 13,
+  MITOSIS_EBAD_MESSAGE = 14,
+  MITOSIS_EBAD_DESCRIPTOR = 15,
+  MITOSIS_EARCHITECTURE = 16,
+  MITOSIS_ECPU_FEATURE = 17,
+  MITOSIS_EVDSO = 18,
+  MITOSIS_EADDRESS_IN_USE = 19,
+  MITOSIS_EBUDGET = 20,
+  MITOSIS_ENO_MEMORY = 21,
+  MITOSIS_EPOLICY_UNKNOWN = 22,
+  MITOSIS_EPOLICY_NOT_COMPILED = 23,
+  MITOSIS_EUNSUPPORTED_PROCESS = 24,
+  MITOSIS_EUNSUPPORTED_FILE = 25,
+  MITOSIS_EFILE_MISSING = 26,
+  MITOSIS_EREVOKED = 27,
+  MITOSIS_ELEASE = 28,
+  MITOSIS_EPAGE = 29,
+  MITOSIS_ECHILD_DIED = 30,
+  MITOSIS_ESYSTEM = 31,
+  MITOSIS_ESHUTTING_DOWN = 32,
+  MITOSIS_ETRANSPORT = 33,
+  MITOSIS_ELIMIT = 34
+};
+
+/* The names of the original system's calls; the key is new. */
+static inline int sopen(void) {
+  return mitosis_open();
+}
+static inline int fork_prepare(int sd, uint64_t handler, struct mitosis_key* key) {
+  return mitosis_prepare(sd, handler, (const char*)0, key);
+}
+static inline int fork_resume_remote(int sd, uint32_t machine, uint64_t handler,
+                                     const struct mitosis_key* key) {
+  return mitosis_resume_remote(sd, machine, handler, key, (const char*)0);
+}
+static inline int fork_resume_local(int sd, uint64_t handler, const struct mitosis_key* key) {
+  return mitosis_resume_local(sd, handler, key, (const char*)0);
+}
+static inline int fork_reclaim(int sd, uint64_t handler) {
+  return mitosis_reclaim(sd, handler);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

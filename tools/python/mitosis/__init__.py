@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: MIT
+"""Remote fork for Python: prepare this process here, resume it there, as often as wanted.
+
+    import mitosis
+    key = mitosis.prepare(73)
+    if key is None:
+        ...  # a child, running wherever somebody has resumed handler 73
+    else:
+        ...  # the parent, going on; whoever has the key may resume
+
+The process must have one thread, and only regular files, directories and memory devices open beside
+its standard streams. An agent (`mitosis agent`) must run on the machine. Failures raise
+`mitosis.Error`. One thread at a time per `Agent`.
+"""
+from ._agent import Agent, Child, Error, HERE, open
+from ._default import close, connect, nil, prepare, reclaim, resume, spawn, wait
+
+__all__ = ["Agent", "Child", "Error", "HERE", "open", "close", "connect", "nil", "prepare",
+           "reclaim", "resume", "spawn", "wait"]

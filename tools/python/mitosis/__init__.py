@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# The module `mitosis`: what `import mitosis` gives.
 """Remote fork for Python: prepare this process here, resume it there, as often as wanted.
 
     import mitosis

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# The interface, one method a C call.
 """Agent: a connection to this machine's agent."""
 import ctypes
 import typing

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# Module functions for the usual case of one connection.
 """The calls of Agent over one connection that is opened at the first call."""
 from ._agent import Agent, HERE
 

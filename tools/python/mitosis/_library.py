@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# ctypes over libmitosis, so that there is nothing to compile.
 """libmitosis by ctypes: finds it, and declares its functions."""
 import ctypes
 import os

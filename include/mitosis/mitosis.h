@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /* The C interface of mitosis: remote fork on stock Linux. World: user. Link with -lmitosis.
  *
  *   int sd = mitosis_open();

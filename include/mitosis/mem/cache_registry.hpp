@@ -8,6 +8,7 @@
 #include <mitosis/mem/page_cache.hpp>
 
 #include <algorithm>
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -22,6 +23,7 @@ struct CacheKey {
   MachineId machine = MachineId::none;
   HandlerId handler{};
   Generation generation{};
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the implied 0 for a pointer
   friend constexpr auto operator<=>(const CacheKey&, const CacheKey&) noexcept = default;
 };
 

@@ -17,6 +17,7 @@
 #include <mitosis/mem/presence.hpp>
 #include <mitosis/mem/shared_mapping.hpp>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -31,12 +32,11 @@ namespace mitosis {
 class LocalCache {
  public:
   /// An empty cache. Only pages within a place can be cached.
-  static Result<std::unique_ptr<LocalCache>> create(CachePlaces places,
-                                                    CacheBudget& budget) noexcept;
+  static Result<std::unique_ptr<LocalCache>> create(CachePlaces places, CacheBudget& budget);
   /// Goes on with the memfds of a process that died: what was there is there, what was being
   /// filled is absent. invalid_argument: they are of other places.
   static Result<std::unique_ptr<LocalCache>> attach(CachePlaces places, UniqueFd pages,
-                                                    UniqueFd index, CacheBudget& budget) noexcept;
+                                                    UniqueFd index, CacheBudget& budget);
   LocalCache(const LocalCache&) = delete;
   LocalCache& operator=(const LocalCache&) = delete;
   ~LocalCache() { budget_.give_back(bytes_used()); }

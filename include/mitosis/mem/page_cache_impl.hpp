@@ -10,7 +10,7 @@ static_assert(PageCache<LocalCache>);
 static_assert(!PageCache<CachePlaces>);
 
 inline Result<std::unique_ptr<LocalCache>> LocalCache::create(CachePlaces places,
-                                                              CacheBudget& budget) noexcept {
+                                                              CacheBudget& budget) {
   const std::uint64_t bytes = places.memfd_pages() << page_shift;
   UniqueFd fd(::memfd_create("mitosis-cache", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   // Other users' children get it read-only; the mode keeps them from opening it again to write,
@@ -30,8 +30,7 @@ inline Result<std::unique_ptr<LocalCache>> LocalCache::create(CachePlaces places
 }
 
 inline Result<std::unique_ptr<LocalCache>> LocalCache::attach(CachePlaces places, UniqueFd pages,
-                                                              UniqueFd index,
-                                                              CacheBudget& budget) noexcept {
+                                                              UniqueFd index, CacheBudget& budget) {
   const std::uint64_t bytes = places.memfd_pages() << page_shift;
   struct stat status = {};
   if (::fstat(pages.get(), &status) != 0 || static_cast<std::uint64_t>(status.st_size) != bytes) {

@@ -306,10 +306,10 @@ TEST(PageMapCost, OneChangeMovesAFewBlocksAtMost) {
   ASSERT_GT(runs, 99'000u);
   // Half a block on average, now and then the index of blocks.
   EXPECT_LT(memory.moved / changes, 100u);
-  EXPECT_LT(most, 3 * 63 + 2 * runs / 16);
+  EXPECT_LT(most, std::size_t{3} * 63 + 2 * runs / 16);
   // 32 bytes a run in blocks that are at least a quarter full, in practice two thirds.
   EXPECT_LT(memory.bytes, runs * sizeof(PageRun) * 2);
-  // Erased a page at a time the memory goes back, too.
+  // As pages are erased, range by range, the memory goes back.
   for (std::uint64_t p = 0; p < 10'000'000; p += 1000) {
     ASSERT_EQ(map.erase(pages(p, 990)), Errc::ok);
   }

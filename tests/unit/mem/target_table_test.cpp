@@ -119,6 +119,7 @@ TEST_F(TargetTableTest, ReadersAndRevokersAtOnce) {
     const TargetName name = create();
     std::atomic<bool> over{false};
     std::vector<std::thread> readers;
+    readers.reserve(3);
     for (int i = 0; i < 3; ++i) {
       readers.emplace_back([&] {
         std::uint8_t bytes[64];

@@ -43,8 +43,6 @@ class TempDir {
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
-  /// Leaves it where it is.
-  void keep() noexcept { path_.clear(); }
 
  private:
   explicit TempDir(std::string path) noexcept : path_(std::move(path)) {}

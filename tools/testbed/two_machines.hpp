@@ -87,7 +87,7 @@ class TwoMachines {
     return machines;
   }
 
-  [[nodiscard]] TempDir& directory() noexcept { return directory_; }
+  [[nodiscard]] const TempDir& directory() const noexcept { return directory_; }
   [[nodiscard]] const TwoNetworks& networks() const noexcept { return networks_; }
   [[nodiscard]] AgentProcess& parent_agent() noexcept { return parent_; }
   [[nodiscard]] AgentProcess& child_agent() noexcept { return child_; }

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+// What `mitosis` makes of an agent's answers, played by a thread of this test. World: user.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <mitosis/fork/user/local/connect.hpp>
+#include <mitosis/fork/user/local/messages.hpp>
+#include <testbed/temp_dir.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <functional>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "tools_command.hpp"
+
+namespace mitosis::tools {
+namespace {
+
+/// Serves one connection by `serve`, on a thread of its own. Everything waits ten seconds at most.
+class FakeAgent {
+ public:
+  using Serve = std::function<void(const local::Channel&)>;
+  explicit FakeAgent(Serve serve) : dir_(std::move(*testbed::TempDir::create("mitosis-test"))) {
+    listening_ = std::move(*local::listen(socket()));
+    thread_ = std::thread([this, serve = std::move(serve)] {
+      pollfd ready = {listening_.get(), POLLIN, 0};
+      if (::poll(&ready, 1, 10'000) != 1) return;
+      auto connection = local::accept(listening_.get());
+      if (connection) serve(*connection);
+    });
+  }
+  ~FakeAgent() { thread_.join(); }
+  FakeAgent(const FakeAgent&) = delete;
+  FakeAgent& operator=(const FakeAgent&) = delete;
+  [[nodiscard]] std::string socket() const { return dir_.file("sock"); }
+
+ private:
+  testbed::TempDir dir_;
+  UniqueFd listening_;
+  std::thread thread_;
+};
+
+local::Deadline soon() {
+  return local::within(std::chrono::seconds(10));
+}
+
+template <local::LocalMessage M>
+M expect(const local::Channel& channel, std::size_t fds = 0) {
+  auto packet = channel.receive(soon());
+  if (!packet) {
+    ADD_FAILURE() << describe(packet.error());
+    return {};
+  }
+  EXPECT_EQ(packet->fds.size(), fds);
+  auto message = local::decode_packet<M>(Bytes(packet->bytes.data(), packet->bytes.size()));
+  EXPECT_TRUE(message);
+  return message ? std::move(*message) : M{};
+}
+
+template <local::LocalMessage M>
+void tell(const local::Channel& channel, const M& message) {
+  EXPECT_TRUE(channel.send(message, soon()));
+}
+
+TEST(Ps, ShowsAllRowsOfSeveralAnswers) {
+  const FakeAgent agent([](const local::Channel& channel) {
+    for (std::uint32_t i = 0; i < 2; ++i) {
+      EXPECT_EQ(expect<local::List>(channel).skip, i);
+      local::ListRow row;
+      row.kind = i == 0 ? local::RowKind::parent : local::RowKind::child;
+      row.pid = 100 + static_cast<int>(i);
+      row.handler = HandlerId{73};
+      row.state = "running";
+      row.name = "python3";
+      row.pages_total = 76'800;
+      if (i == 1) row.machine = MachineId{1};
+      tell(channel, local::Listing{{row}, i == 0});
+    }
+  });
+  const Outcome outcome = run_command({"ps", "--json", "--socket", agent.socket()});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const auto rows = nlohmann::json::parse(outcome.out);
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].at("kind"), "parent");
+  EXPECT_FALSE(rows[0].contains("machine"));
+  EXPECT_EQ(rows[1].at("pid"), 101);
+  EXPECT_EQ(rows[1].at("machine"), 1);
+  EXPECT_EQ(rows[1].at("pages_total"), 76'800);
+}
+
+TEST(Reclaim, SaysWhatTheAgentSays) {
+  const FakeAgent agent([](const local::Channel& channel) {
+    const auto request = expect<local::Reclaim>(channel);
+    EXPECT_EQ(request.handler, HandlerId{73});
+    EXPECT_FALSE(request.has_key);
+    tell(channel, local::Failed{Error(Errc::unknown_handler).of_handler(HandlerId{73})});
+  });
+  const Outcome outcome = run_command({"reclaim", "73", "--socket", agent.socket()});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_TRUE(is_one_line(outcome.err, "mitosis reclaim: handler 73: "));
+  EXPECT_TRUE(contains(outcome.err, "mitosis ps")) << outcome.err;
+}
+
+/// The children are made up: pids that nobody has, without pidfds.
+Outcome spawn(int count, const std::vector<int>& statuses) {
+  const FakeAgent agent([&](const local::Channel& channel) {
+    const auto request = expect<local::Spawn>(channel, 3);
+    EXPECT_EQ(request.count, static_cast<std::uint32_t>(count));
+    for (int i = 0; i < count; ++i) {
+      // The first end is told before its beginning, as a race would.
+      if (i == 0 && !statuses.empty()) tell(channel, local::ChildExited{500, statuses[0]});
+      tell(channel, local::Spawned{{500 + i}, static_cast<std::uint32_t>(count - 1 - i)});
+    }
+    for (std::size_t i = 1; i < statuses.size(); ++i) {
+      tell(channel, local::ChildExited{500 + static_cast<int>(i), statuses[i]});
+    }
+    if (statuses.size() == static_cast<std::size_t>(count)) {
+      (void)channel.receive(soon());  // until the command has ended
+    }
+  });
+  return run_command({"spawn", "1", "73", "-n", std::to_string(count), "--key",
+                      "00112233445566778899aabbccddeeff", "--socket", agent.socket()});
+}
+
+TEST(Spawn, ExitsAsTheOneChildDid) {
+  const Outcome three = spawn(1, {W_EXITCODE(3, 0)});
+  EXPECT_EQ(three.status, 3) << three.err;
+  EXPECT_EQ(three.err, "500\n");
+  EXPECT_EQ(three.out, "");  // that is the child's
+  EXPECT_EQ(spawn(1, {W_EXITCODE(0, SIGBUS)}).status, 128 + SIGBUS);
+}
+
+TEST(Spawn, OfSeveralAllMustEndWell) {
+  EXPECT_EQ(spawn(3, {0, 0, 0}).status, 0);
+  EXPECT_EQ(spawn(3, {0, W_EXITCODE(9, 0), 0}).status, 1);
+}
+
+TEST(Spawn, AnAgentThatGoesMidWayIsAFailure) {
+  const Outcome outcome = spawn(2, {0});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_TRUE(contains(outcome.err, "mitosis spawn: wait for the children: ")) << outcome.err;
+}
+
+TEST(Spawn, ARefusalMakesNoChildren) {
+  const FakeAgent agent([](const local::Channel& channel) {
+    (void)expect<local::Spawn>(channel, 3);
+    tell(channel, local::Failed{Errc::wrong_key});
+  });
+  const Outcome outcome =
+      run_command({"spawn", "1", "73", "--key", "00112233445566778899aabbccddeeff", "--socket",
+                   agent.socket()});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_TRUE(is_one_line(outcome.err, "mitosis spawn: "));
+}
+
+}  // namespace
+}  // namespace mitosis::tools

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+// The command line of `mitosis`: help, exit statuses, and what is said without an agent. World:
+// user.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <testbed/temp_dir.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "tools_command.hpp"
+
+namespace mitosis::tools {
+namespace {
+
+const char* const key = "00112233445566778899aabbccddeeff";
+
+class EachCommand : public testing::TestWithParam<const char*> {};
+
+TEST_P(EachCommand, HelpsWithAnExample) {
+  const Outcome help = run_command({GetParam(), "--help"});
+  EXPECT_EQ(help.status, 0);
+  EXPECT_TRUE(contains(help.out, std::string("mitosis ") + GetParam())) << help.out;
+  EXPECT_TRUE(contains(help.out, "Example")) << help.out;
+  EXPECT_TRUE(contains(run_command({"--help"}).out, std::string("  ") + GetParam()));
+}
+
+TEST_P(EachCommand, CallsAnUnknownOptionWrongUsage) {
+  const Outcome wrong = run_command({GetParam(), "--no-such-option"});
+  EXPECT_EQ(wrong.status, 2);
+  EXPECT_TRUE(is_one_line(wrong.err, std::string("mitosis ") + GetParam() + ": ")) << wrong.err;
+  EXPECT_TRUE(contains(wrong.err, "--help"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Cli, EachCommand,
+                         testing::Values("agent", "connect", "resume", "spawn", "ps", "reclaim",
+                                         "policies", "stats", "nil", "demo"),
+                         [](const auto& info) { return std::string(info.param); });
+
+struct Call {
+  const char* name;
+  std::vector<std::string> arguments;
+  int status;
+};
+class WithoutAgent : public testing::TestWithParam<Call> {};
+
+TEST_P(WithoutAgent, SaysWhereItLookedAndWhatToDo) {
+  const Outcome outcome = run_command(GetParam().arguments);
+  EXPECT_EQ(outcome.status, GetParam().status);
+  EXPECT_TRUE(is_one_line(outcome.err, std::string("mitosis ") + GetParam().name + ": "));
+  EXPECT_TRUE(contains(outcome.err, no_agent)) << outcome.err;
+  EXPECT_TRUE(contains(outcome.err, "`mitosis agent`")) << outcome.err;
+  EXPECT_EQ(outcome.out, "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Cli, WithoutAgent,
+                         testing::Values(Call{"connect", {"connect", "1", "10.0.0.1:7411"}, 1},
+                                         Call{"resume", {"resume", "1", "73", "--key", key}, 125},
+                                         Call{"spawn", {"spawn", "1", "73", "--key", key}, 1},
+                                         Call{"ps", {"ps"}, 1},
+                                         Call{"reclaim", {"reclaim", "1"}, 1},
+                                         Call{"stats", {"stats", "--json"}, 1},
+                                         Call{"nil", {"nil"}, 1}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(Cli, WrongUsageIsTwoAndNamesTheArgument) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{}, "subcommand"},
+      {{"fly"}, "`fly`"},
+      {{"connect", "1"}, "ADDRESS"},
+      {{"connect", "1", "host"}, "`host`"},
+      {{"resume", "one", "73"}, "`one`"},
+      {{"resume", "1", "73"}, "--key-file"},
+      {{"spawn", "1", "73", "--key", "short"}, "--key"},
+      {{"spawn", "1", "73", "-n", "0"}, "-n"},
+      {{"reclaim", "73", "--machine", "2"}, "key"},
+      {{"agent"}, "--machine"},
+      {{"agent", "-m", "1", "--memory-budget", "4X"}, "`4X`"},
+      {{"agent", "-m", "1", "--peer", "2"}, "ID=HOST:PORT"},
+      {{"agent", "-m", "1", "--policy", "rc+fast"}, "`fast`"},
+      {{"agent", "-m", "1", "--policy", "dct+prefetch512"}, "prefetch127"},
+      {{"demo", "--policy", "quick"}, "`quick`"},
+  };
+  for (const auto& [arguments, named] : cases) {
+    const Outcome outcome = run_command(arguments);
+    EXPECT_EQ(outcome.status, 2) << named;
+    EXPECT_TRUE(is_one_line(outcome.err, "mitosis")) << named;
+    EXPECT_TRUE(contains(outcome.err, named)) << outcome.err;
+  }
+}
+
+TEST(Cli, TheKeyComesFromAFileOrTheEnvironmentToo) {
+  auto dir = testbed::TempDir::create("mitosis-test");
+  ASSERT_TRUE(dir);
+  std::ofstream(dir->file("good")) << key << "\n";
+  std::ofstream(dir->file("bad")) << "nearly-a-secret\n";
+  // 125: it got as far as looking for the agent.
+  EXPECT_EQ(run_command({"resume", "1", "73", "--key-file", dir->file("good")}).status, 125);
+  EXPECT_EQ(run_command({"resume", "1", "73"}, {std::string("MITOSIS_KEY=") + key}).status, 125);
+  const Outcome bad = run_command({"resume", "1", "73", "--key-file", dir->file("bad")});
+  EXPECT_EQ(bad.status, 2);
+  EXPECT_FALSE(contains(bad.err, "secret")) << bad.err;
+  EXPECT_EQ(run_command({"resume", "1", "73", "--key-file", dir->file("none")}).status, 2);
+}
+
+TEST(Cli, AConfigurationFileIsCheckedLikeTheCommandLine) {
+  auto dir = testbed::TempDir::create("mitosis-test");
+  ASSERT_TRUE(dir);
+  const auto with = [&](const std::string& text) {
+    std::ofstream(dir->file("agent.toml")) << text;
+    return run_command({"agent", "--config", dir->file("agent.toml")});
+  };
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"machine = 1\nmemroy-budget = \"4G\"\n", "memroy-budget"},
+      {"machine = 1\nmemory-budget = \"4X\"\n", "`4X`"},
+      {"[agent]\nmachine = 1\n", "[agent]"},
+      {"lease = \"60s\"\n", "--machine"},
+  };
+  for (const auto& [text, named] : cases) {
+    const Outcome outcome = with(text);
+    EXPECT_EQ(outcome.status, 2) << text;
+    EXPECT_TRUE(contains(outcome.err, named)) << outcome.err;
+  }
+  EXPECT_EQ(run_command({"agent", "--config", dir->file("none")}).status, 2);
+}
+
+TEST(Cli, PoliciesAreListedByAxisAndByName) {
+  const Outcome text = run_command({"policies"});
+  EXPECT_EQ(text.status, 0);
+  for (const char* word : {"rc", "dct", "ondemand", "prefetch64", "eager", "local", "copy"}) {
+    EXPECT_TRUE(contains(text.out, word)) << word;
+  }
+  const auto json = nlohmann::json::parse(run_command({"policies", "--json"}).out);
+  EXPECT_EQ(json.at("default"), "rc+prefetch8+none+cow");
+  EXPECT_EQ(json.at("axes").size(), 5u);
+  EXPECT_EQ(json.at("policies").size(), 104u);
+}
+
+TEST(Cli, TheDemoSaysWhatItLacks) {
+  // A nobody may not reach the build's folder; then the shell's tool cannot run it.
+  const std::vector<std::string> as_nobody = {"/usr/bin/setpriv", "--reuid=65534", "--clear-groups",
+                                              MITOSIS_COMMAND, "demo"};
+  const Outcome outcome = ::geteuid() == 0 ? run_program(as_nobody, {}) : run_command({"demo"});
+  if (outcome.status > 2) GTEST_SKIP() << outcome.err;
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_TRUE(is_one_line(outcome.err, "mitosis demo: "));
+  EXPECT_TRUE(contains(outcome.err, "CAP_SYS_ADMIN")) << outcome.err;
+}
+
+}  // namespace
+}  // namespace mitosis::tools

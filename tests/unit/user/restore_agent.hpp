@@ -28,6 +28,7 @@ namespace mitosis::restore::test {
 
 struct AgentOptions {
   bool cache_local = false;
+  bool refuse_adopt = false;
   bool say_go = true;  ///< false: refuse after Mapped
   bool die_before_go = false;
 };
@@ -71,10 +72,16 @@ class TestAgent {
 
  private:
   void run() {
+    while (!one_resume()) {
+    }
+  }
+
+  /// Serves one resume to its end; false: it was refused, and the launcher may ask again.
+  bool one_resume() {
     const local::ChannelView channel(mine_.get());
     const auto soon = [] { return local::within(std::chrono::seconds(10)); };
     auto packet = channel.receive(soon());
-    if (!packet || !local::decode_packet<local::Resume>(packet->bytes)) return;
+    if (!packet || !local::decode_packet<local::Resume>(packet->bytes)) return true;
     const UniqueFd memfd(::memfd_create("descriptor", MFD_CLOEXEC));
     (void)!::write(memfd.get(), bytes_.data(), bytes_.size());
     const UniqueFd device(::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC));
@@ -84,12 +91,12 @@ class TestAgent {
     local::ResumeOffer offer;
     offer.descriptor_bytes = bytes_.size();
     offer.has_cache = options_.cache_local;
-    if (!channel.send(offer, soon(), fds)) return;
+    if (!channel.send(offer, soon(), fds)) return true;
 
     packet = channel.receive(soon());
-    if (!packet || packet->fds.size() != 1) return;
+    if (!packet || packet->fds.size() != 1) return true;
     auto adopt = local::decode_packet<local::Adopt>(packet->bytes);
-    if (!adopt) return;
+    if (!adopt) return true;
     carried_ = adopt->carried;
     const UniqueFd uffd_owner = std::move(packet->fds[0]);
     const int uffd = uffd_owner.get();
@@ -97,13 +104,13 @@ class TestAgent {
     api.api = UFFD_API;
     api.features = UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE |
                    UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM;
-    if (::ioctl(uffd, UFFDIO_API, &api) != 0) return;
+    if (::ioctl(uffd, UFFDIO_API, &api) != 0) return true;
     const auto view = DescriptorView::parse(bytes_);
     auto mappings = layout(*view, {options_.cache_local, carried_});
-    if (!mappings) return;
+    if (!mappings) return true;
     mappings_ = std::move(*mappings);
     if (::ftruncate(cache_.get(), static_cast<off_t>(cache_pages(mappings_) << page_shift)) != 0) {
-      return;
+      return true;
     }
     for (const auto& run : view->runs()) {
       for (std::uint32_t i = 0; i < run.count; ++i) source_[run.page + i] = run.source + i;
@@ -112,25 +119,30 @@ class TestAgent {
       const auto run = carried_run(view->vmas()[vma]);
       for (std::uint32_t i = 0; i < run.count; ++i) source_[run.page + i] = run.source + i;
     }
-    if (!channel.send(local::Adopted{}, soon())) return;
+    if (options_.refuse_adopt) {
+      (void)channel.send(local::Failed{Error(Errc::budget_exceeded)}, soon());
+      return false;
+    }
+    if (!channel.send(local::Adopted{}, soon())) return true;
 
     packet = channel.receive(soon());
-    if (!packet) return;
+    if (!packet) return true;
     if (auto failed = local::decode_packet<local::Failed>(packet->bytes); failed) {
       failure_ = failed->error;
-      return;
+      return true;
     }
     mapped_ = local::decode_packet<local::Mapped>(packet->bytes).ok();
     if (options_.die_before_go) {
       mine_.reset();
-      return;
+      return true;
     }
     if (!options_.say_go) {
       (void)channel.send(local::Failed{Error(Errc::page_unavailable)}, soon());
-      return;
+      return true;
     }
-    if (!mapped_ || !channel.send(local::Go{}, soon())) return;
+    if (!mapped_ || !channel.send(local::Go{}, soon())) return true;
     serve(uffd);
+    return true;
   }
 
   void serve(int first) {

@@ -134,7 +134,7 @@ class CapturedProgram {
       unsigned long long start, end, offset, inode;
       std::sscanf(line.c_str(), "%llx-%llx %7s %llx %*s %llu %4095[^\n]", &start, &end, perms,
                   &offset, &inode, path);
-      if (start >= arch::task_size) continue;  // [vsyscall]
+      if (start >= user_address_end) continue;  // [vsyscall]
       v.start = start, v.end = end, v.file_offset = offset, v.file_inode = inode;
       v.prot = (perms[0] == 'r' ? 1u : 0) | (perms[1] == 'w' ? 2u : 0) | (perms[2] == 'x' ? 4u : 0);
       v.path = descriptor::no_string;

@@ -1,71 +1,90 @@
 // SPDX-License-Identifier: MIT
 // take_over(), end to end: a captured program goes on in another process. World: user.
-#include <gtest/gtest.h>
+// What "goes on" means is checked by the program itself: restore_parent.c.
+#include "restore_fixture.hpp"
 
-#include <mitosis/base/describe.hpp>
-#include <mitosis/fork/user/restore/launch.hpp>
-
-#include "restore_agent.hpp"
-
-#include <cstdlib>
+#include <grp.h>
 
 namespace mitosis::restore::test {
 namespace {
 
-/// A directory of its own, and a parent captured there.
-class RestoreLaunch : public testing::Test {
- protected:
-  void SetUp() override {
-    if (::access("/dev/userfaultfd", R_OK | W_OK) != 0) GTEST_SKIP() << "no /dev/userfaultfd";
-    char name[] = "/tmp/mitosis-restore-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    directory_ = name;
-    std::ofstream(directory_ + "/data") << "abcdefgh";
-    parent_ = std::make_unique<CapturedProgram>(
-        std::vector<std::string>{RESTORE_PARENT, directory_ + "/facts", directory_ + "/data"},
-        directory_);
-    ASSERT_TRUE(parent_->stopped());
-    const std::string facts = slurp(directory_ + "/facts");
-    ASSERT_EQ(facts.size(), sizeof facts_);
-    std::memcpy(&facts_, facts.data(), sizeof facts_);
-  }
-  void TearDown() override {
-    parent_.reset();
-    if (!directory_.empty()) std::filesystem::remove_all(directory_);
-  }
-
-  /// Forks a launcher, has it taken over, and returns its wait status.
-  int resume(TestAgent& agent, const char* launcher = nullptr) {
-    const pid_t pid = ::fork();
-    if (pid == 0) {
-      if (launcher != nullptr) {
-        const int fd = ::fcntl(agent.socket(), F_DUPFD, 5);
-        ::execl(launcher, launcher, std::to_string(fd).c_str(), nullptr);
-        ::_exit(4);
-      }
-      const local::ChannelView channel(agent.socket());
-      const auto result = take_over(channel, {});
-      std::fprintf(stderr, "%s\n", describe(result.error()).c_str());
-      ::_exit(3);
-    }
-    agent.start();
-    int status = 0;
-    ::waitpid(pid, &status, 0);
-    agent.finish();
-    return status;
-  }
-
-  std::string directory_;
-  std::unique_ptr<CapturedProgram> parent_;
-  Facts facts_;
-};
+class RestoreLaunch : public RestoreFixture {};
 
 TEST_F(RestoreLaunch, AProgramGoesOnInAnotherProcess) {
-  TestAgent agent(*parent_, parent_->describe(&facts_).finish());
-  const int status = resume(agent);
-  ASSERT_TRUE(WIFEXITED(status)) << WTERMSIG(status);
-  EXPECT_EQ(WEXITSTATUS(status), 0);
-  if (agent.failure()) FAIL() << describe(*agent.failure());
+  TestAgent agent(*parent_, describe_parent().finish());
+  EXPECT_RESTORED(agent, resume(agent));
+  EXPECT_TRUE(agent.carried().empty());
+  EXPECT_GT(agent.faults(), 0u);
+}
+
+TEST_F(RestoreLaunch, OneParentHasManyChildren) {
+  for (int i = 0; i < 3; ++i) {
+    TestAgent agent(*parent_, describe_parent().finish());
+    EXPECT_RESTORED(agent, resume(agent));
+  }
+}
+
+TEST_F(RestoreLaunch, ItsPagesMayLiveInTheMachinesCache) {
+  TestAgent agent(*parent_, describe_parent().finish(), {.cache_local = true});
+  EXPECT_RESTORED(agent, resume(agent));
+}
+
+TEST_F(RestoreLaunch, AFileThatDiffersHereIsReadFromTheParent) {
+  const auto bytes = describe_parent().finish();
+  using std::filesystem::file_time_type;
+  std::filesystem::last_write_time(program(), file_time_type::clock::now());
+  for (const bool cache : {false, true}) {
+    TestAgent agent(*parent_, bytes, {.cache_local = cache});
+    EXPECT_RESTORED(agent, resume(agent));
+    EXPECT_FALSE(agent.carried().empty());
+  }
+}
+
+TEST_F(RestoreLaunch, SoIsAFileThatIsMissing) {
+  const auto bytes = describe_parent().finish();
+  std::filesystem::remove(program());
+  TestAgent agent(*parent_, bytes);
+  EXPECT_RESTORED(agent, resume(agent));
+  EXPECT_FALSE(agent.carried().empty());
+}
+
+TEST_F(RestoreLaunch, TheLauncherNeedsNoPrivilege) {
+  TestAgent agent(*parent_, describe_parent().finish());
+  const int status = in_launcher(agent, [&agent] {
+    if (::setgroups(0, nullptr) != 0 || ::setgid(65534) != 0 || ::setuid(65534) != 0) return 1;
+    return become_child(agent);
+  });
+  EXPECT_RESTORED(agent, status);
+}
+
+TEST_F(RestoreLaunch, TheLaunchersOwnStateDoesNotLeakIntoTheChild) {
+  TestAgent agent(*parent_, describe_parent().finish());
+  const int status = in_launcher(agent, [&agent] {
+    for (int fd = 3; fd < 200; ++fd) {  // the numbers of the child's files among them
+      if (fd != agent.socket() && ::dup2(2, fd) != fd) return 1;
+    }
+    ::signal(SIGUSR1, SIG_IGN);
+    ::signal(SIGPIPE, SIG_IGN);
+    ::umask(0777);
+    sigset_t all;
+    sigfillset(&all);
+    ::sigprocmask(SIG_SETMASK, &all, nullptr);
+    return become_child(agent);
+  });
+  EXPECT_RESTORED(agent, status);
+}
+
+TEST_F(RestoreLaunch, AnyKindOfExecutableCanLaunch) {
+  for (const char* launcher : {RESTORE_LAUNCHERS}) {
+    SCOPED_TRACE(launcher);
+    TestAgent agent(*parent_, describe_parent().finish());
+    const int status = in_launcher(agent, [&] {
+      const int fd = ::fcntl(agent.socket(), F_DUPFD, 5);
+      ::execl(launcher, launcher, std::to_string(fd).c_str(), nullptr);
+      return 4;
+    });
+    EXPECT_RESTORED(agent, status);
+  }
 }
 
 }  // namespace

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Selects the architecture's files for the restored side. World: user.
 // A port adds a folder with the same files: restore_blob (blob, enter_blob), restore_frame
-// (frame_bytes, write_frame), restore_thread (task_size, thread pointers, CPU check).
+// (frame_bytes, write_frame), restore_thread (thread pointers), restore_cpu (what the CPU has).
 #pragma once
 
 #if defined(__x86_64__)
 #include <mitosis/fork/user/arch/x86_64/restore_blob.hpp>
+#include <mitosis/fork/user/arch/x86_64/restore_cpu.hpp>
 #include <mitosis/fork/user/arch/x86_64/restore_frame.hpp>
 #include <mitosis/fork/user/arch/x86_64/restore_thread.hpp>
 #else

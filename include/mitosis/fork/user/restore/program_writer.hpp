@@ -112,7 +112,7 @@ inline void ProgramWriter::step(const char* name) {
   failed.error.subject.append("in the new child");
   // Where the two numbers end up in the packet is the codec's affair: look for marks.
   constexpr std::uint32_t errno_mark = 0x7e57ab1e;
-  constexpr std::uint64_t address_mark = 0x7e57ab1e0ddba115;
+  constexpr std::uint64_t address_mark = 0x5ca1ab1e0ddba115;
   failed.error.os_errno = static_cast<int>(errno_mark);
   failed.error.address = address_mark;
   const std::vector<std::uint8_t> packet = local::encode_packet(failed);

@@ -60,7 +60,7 @@ inline void write_unmap(const Keep& keep, ProgramWriter& program) {
   const Range low = scratch_first ? keep.scratch : keep.trampoline;
   const Range high = scratch_first ? keep.trampoline : keep.scratch;
   for (const Range& r :
-       {Range{0, low.start}, Range{low.end, high.start}, Range{high.end, arch::task_size}}) {
+       {Range{0, low.start}, Range{low.end, high.start}, Range{high.end, user_address_end}}) {
     if (!r.empty()) program.op(SYS_munmap, r.start, r.bytes());
   }
 }

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// Room: where the child's memory will be, and where the restorer is meanwhile. World: user.
+#pragma once
+
+#include <linux/userfaultfd.h>
+
+#include <mitosis/fork/user/restore/files.hpp>
+#include <mitosis/fork/user/restore/layout.hpp>
+#include <mitosis/fork/user/restore/op.hpp>
+#include <mitosis/fork/user/restore/trampoline.hpp>
+#include <mitosis/fork/user/restore/write_memory.hpp>
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace mitosis::restore {
+
+struct Room {
+  std::vector<Mapping> mappings;
+  Trampoline trampoline;
+  OwnMemory scratch;  ///< program, ops and their data; behind them the parking of vdso and vvar
+  std::uint64_t program_bytes = 0;
+  std::size_t max_ops = 0;
+
+  [[nodiscard]] Keep keep() const noexcept {
+    return {trampoline.range(), scratch.range(), scratch.range().start + program_bytes};
+  }
+};
+
+/// Lays the child out and maps what the restorer needs around it. `own` is the launcher's memory.
+inline Result<Room> make_room(const DescriptorView& view, LayoutOptions options,
+                              const AddressSpace& own) {
+  auto mappings = layout(view, options);
+  if (!mappings) return mappings.error();
+  Occupied occupied(own.mapped, *mappings);
+  auto trampoline = Trampoline::make(view.xstate(view.threads()[0]), occupied);
+  if (!trampoline) return trampoline.error();
+  // At most two ops a mapping and a file; 62 signals, 16 limits and some 30 more.
+  constexpr std::size_t fixed_ops = 256, fixed_bytes = std::size_t{16} << 10;
+  const std::size_t max_ops = fixed_ops + 2 * mappings->size() + 2 * view.files().size();
+  const std::uint64_t program_bytes =
+      whole_pages(fixed_bytes + max_ops * sizeof(Op) + mappings->size() * sizeof(uffdio_register) +
+                  view.auxv().size());
+  auto scratch = OwnMemory::find(program_bytes + parking_bytes(own), user_address_end, occupied);
+  if (!scratch) return scratch.error();
+  return Room{std::move(*mappings), std::move(*trampoline), std::move(*scratch), program_bytes,
+              max_ops};
+}
+
+}  // namespace mitosis::restore

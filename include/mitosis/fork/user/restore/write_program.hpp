@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+// write_program(): everything that happens after the point of no return, in its order.
+// World: user.
+#pragma once
+
+#include <mitosis/fork/user/restore/opened.hpp>
+#include <mitosis/fork/user/restore/room.hpp>
+#include <mitosis/fork/user/restore/write_files.hpp>
+#include <mitosis/fork/user/restore/write_memory.hpp>
+#include <mitosis/fork/user/restore/write_process.hpp>
+#include <mitosis/fork/user/restore/write_thread.hpp>
+
+#include <cstdint>
+
+namespace mitosis::restore {
+
+namespace detail {
+/// Whether `bytes` at `address` are the child's own, writable.
+inline bool is_writable(const DescriptorView& view, std::uint64_t address,
+                        std::uint64_t bytes) noexcept {
+  for (const descriptor::VmaRecord& vma : view.vmas()) {
+    if (vma.start > address || address >= vma.end) continue;
+    return (vma.prot & PROT_WRITE) != 0 && bytes <= vma.end - address;
+  }
+  return false;
+}
+}  // namespace detail
+
+/// Writes into `room`, from which the program is to be entered. `cache` is the cache's memfd or -1.
+inline Result<const OpProgram*> write_program(const DescriptorView& view, const AddressSpace& own,
+                                              const Opened& opened, int cache, const Room& room) {
+  const descriptor::ThreadRecord thread = view.threads()[0];
+  if (thread.rseq_bytes != 0 && !detail::is_writable(view, thread.rseq, thread.rseq_bytes)) {
+    return descriptor::refuse(descriptor::Tag::threads, 0, "rseq", "not in writable memory");
+  }
+  const bool has_tid = detail::is_writable(view, thread.clear_child_tid, sizeof(std::uint32_t));
+  const int socket = opened.socket.get(), uffd = opened.uffd.get();
+  const Keep keep = room.keep();
+  ProgramWriter program(room.scratch.bytes().sub(0, room.program_bytes), room.max_ops);
+
+  // The launcher's memory goes, the child's comes.
+  write_vdso_parking(own, keep, program);
+  write_unmap(keep, program);
+  write_vdso_to(special_ranges(view), keep, program);
+  write_mappings(view, room.mappings, opened.mapped, cache, program);
+  write_watches(room.mappings, keep, uffd, program);
+  // What is noted in the kernel; last the files, of which the steps before used some.
+  write_mm(view, opened.exe.get(), program);
+  write_sigactions(view, program);
+  write_umask(view, program);
+  write_thread(thread, program);
+  write_files(opened.files, {socket, uffd}, program);
+  write_limits(view, program);
+  // From the agent's leave on the child's memory can be touched.
+  write_hand_over(socket, program);
+  write_thread_memory(thread, has_tid, program);
+  program.op(SYS_close, socket);
+  return program.finish(room.trampoline.frame(), keep.scratch.start, keep.scratch.bytes(), socket);
+}
+
+}  // namespace mitosis::restore

@@ -37,8 +37,8 @@ class CacheRegistry {
   /// The parent's cache, made where there is none.
   Result<std::shared_ptr<LocalCache>> acquire(const CacheKey& key, const CachePlaces& places,
                                               std::uint64_t now_ns);
-  /// Puts the memfds of a dead process's cache back to use; or hands out the one that is already
-  /// there for this parent (its children then have the same memfds).
+  /// Puts the memfds of a dead process's cache back to use. Where this parent's cache is there
+  /// already, hands that out; it may be given the very same descriptor numbers again.
   Result<std::shared_ptr<LocalCache>> attach(const CacheKey& key, const CachePlaces& places,
                                              UniqueFd pages, UniqueFd index, std::uint64_t now_ns);
 
@@ -94,7 +94,13 @@ inline Result<std::shared_ptr<LocalCache>> CacheRegistry::attach(const CacheKey&
                                                                  UniqueFd pages, UniqueFd index,
                                                                  std::uint64_t now_ns) {
   const std::lock_guard lock(mutex_);
-  if (const auto at = caches_.find(key); at != caches_.end()) return at->second.cache;
+  if (const auto at = caches_.find(key); at != caches_.end()) {
+    // Each child's journal names the same two descriptors: the cache owns them already.
+    const LocalCache& there = *at->second.cache;
+    if (pages.get() == there.pages_fd()) (void)pages.release();
+    if (index.get() == there.index_fd()) (void)index.release();
+    return at->second.cache;
+  }
   auto made = LocalCache::attach(places, std::move(pages), std::move(index), budget_);
   if (!made) return made.error();
   std::shared_ptr<LocalCache> cache = std::move(made).value();

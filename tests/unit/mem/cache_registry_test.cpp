@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Caches go when nobody has used them for long, or when room is short; never while in use.
 // World: user.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
@@ -102,6 +103,12 @@ TEST_F(CacheRegistryTest, ANewWorkerTakesAParentsCacheOverOnce) {
   EXPECT_EQ(*a, *b);
   EXPECT_EQ((*a)->state(heap + 11), CacheState::present);
   EXPECT_EQ(registry_.bytes_used(), 12 * page_size) << "charged once";
+  // The journal of a third child names the descriptors that the cache owns by now.
+  const auto c =
+      registry_.attach(key(1), places, UniqueFd((*a)->pages_fd()), UniqueFd((*a)->index_fd()), 5);
+  ASSERT_TRUE(c.ok());
+  EXPECT_GE(::fcntl((*a)->pages_fd(), F_GETFD), 0) << "still open";
+  EXPECT_GE(::fcntl((*a)->index_fd(), F_GETFD), 0);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
-#include <mitosis/fork/user/agent/agent.hpp>
+#include <mitosis/fork/user/agent/options.hpp>
 #include <mitosis/policy/matrix.hpp>
 #include <mitosis/policy/parse.hpp>
 

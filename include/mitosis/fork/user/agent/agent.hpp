@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// run_agent: the agent from its options to its end. World: user.
+// serve_machine: the agent from its options to its end. World: user.
+// Everything of the agent but its policies is compiled where this is included; programs call
+// run_agent (options.hpp), which one translation unit defines by it.
 #pragma once
 
 #include <fcntl.h>
@@ -117,7 +119,7 @@ inline int run_spawned(const SpawnOrder& order) {
 
 /// Runs the agent of this machine until SIGTERM or SIGINT; returns the exit status (0 in order,
 /// 1 with the reason logged). Needs root, or the capabilities that check_privileges names.
-inline int run_agent(const AgentOptions& options) {
+inline int serve_machine(const AgentOptions& options) {
   const auto fail = [](const Error& error) {
     spdlog::error("{}", describe(error));
     return 1;

@@ -31,4 +31,8 @@ struct AgentOptions {
   std::string ready_file;  ///< written with the pid once everything is served; empty: none
 };
 
+/// Runs the agent of this machine until SIGTERM or SIGINT; returns the exit status (0 in order,
+/// 1 with the reason logged). Needs root, or the capabilities that its refusal names.
+int run_agent(const AgentOptions& options);
+
 }  // namespace mitosis::agent

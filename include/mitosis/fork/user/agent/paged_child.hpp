@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 // PagedChild: a Child of any policy behind one interface. World: user.
-// The policy is chosen at run time by its name; everything below this line is compiled for it.
+// The policy is chosen at run time by its name.
 #pragma once
 
-#include <mitosis/fork/child.hpp>
+#include <mitosis/fork/child/cookie.hpp>
+#include <mitosis/fork/child/deadlines.hpp>
+#include <mitosis/fork/child/stats.hpp>
+#include <mitosis/fork/profile.hpp>
 #include <mitosis/fork/user/agent/user_platform.hpp>
-#include <mitosis/policy/child_axes.hpp>
+#include <mitosis/mem/page_cache.hpp>
+#include <mitosis/policy/name.hpp>
 
 #include <functional>
 #include <memory>
@@ -43,54 +47,23 @@ class PagedChild {
   virtual void snapshot(const Visit& visit) const = 0;
 };
 
-/// P's child over a fabric. Instantiated for ChildAxes only: the other axes change nothing here.
-template <LegalPolicy P, Fabric FabricType>
-class PagedChildOf final : public PagedChild {
- public:
-  using CacheType = std::conditional_t<P::cached, LocalCache, NoCache>;
-  using World = UserPlatform<FabricType, CacheType>;
-
-  PagedChildOf(World world, std::uint32_t slot, const Deadlines& deadlines)
-      : child_(std::move(world), slot, deadlines), deadlines_(deadlines) {}
-
-  Errc load(const DescriptorView& view) override { return child_.load(view); }
-  Errc carry(PageRange range) override { return child_.carry(range); }
-  void start_eager() override { child_.start_eager(); }
-  [[nodiscard]] bool eager() const override { return P::eager; }
-  [[nodiscard]] bool all_present() const override { return child_.all_present(); }
-  [[nodiscard]] Errc eager_error() const override { return child_.eager_error(); }
-  void close() override { child_.close(); }
-  [[nodiscard]] bool closed() const override { return child_.closed(); }
-  [[nodiscard]] bool idle() const override { return child_.idle(); }
-  void on_fault(PageNumber page) override { child_.on_fault(page); }
-  void on_removed(PageRange range) override { child_.on_removed(range); }
-  void on_unmapped(PageRange range) override { child_.on_unmapped(range); }
-  void on_moved(PageRange from, PageNumber to) override { child_.on_moved(from, to); }
-  void on_completion(std::uint64_t cookie, Errc status) override {
-    child_.on_completion(cookie, status);
-  }
-  void on_time(Time now) override { child_.on_time(now); }
-  [[nodiscard]] Time next_deadline() const override { return child_.next_deadline(); }
-  [[nodiscard]] const ChildStats& stats() const override { return child_.stats(); }
-  [[nodiscard]] UserMemory& memory() override { return child_.platform().memory(); }
-  [[nodiscard]] const std::shared_ptr<const Image>& image() override {
-    return child_.platform().image();
-  }
-  std::unique_ptr<PagedChild> fork(std::uint32_t slot, UserMemory memory) override {
-    auto copy = std::make_unique<PagedChildOf>(child_.platform().for_fork(std::move(memory)), slot,
-                                               deadlines_);
-    // A copy that failed is broken: each of its faults is told to fail, none gets a wrong byte.
-    (void)child_.fork_into(copy->child_);
-    return copy;
-  }
-  void snapshot(const Visit& visit) const override {
-    child_.engine().snapshot([&](PageRange pages, std::uint16_t owner, PageNumber source,
-                                 bool cached) { visit(pages, owner, source, cached); });
-  }
-
- private:
-  Child<P, World> child_;
-  Deadlines deadlines_;
+/// What a child is made from; everything but `memory` is its pager's and outlives it.
+struct PagedChildParts {
+  PolicyName policy;
+  std::uint32_t slot = 0;  ///< what its cookies begin with
+  Deadlines deadlines;
+  UserMemory memory;
+  LocalCache* cache = nullptr;  ///< with Cache<Local>
+  CacheWaiters* waiters = nullptr;
+  AnyFabric fabric;
+  FallbackReader* fallback = nullptr;
+  LandingPool* landings = nullptr;
+  std::shared_ptr<const Image> image;
 };
+
+/// A child of the policy that `parts.policy` names; null where it is not compiled in. Defined in
+/// paged_child_factory.hpp, which one translation unit of the program includes: all policies are
+/// compiled there, and nowhere else.
+std::unique_ptr<PagedChild> make_paged_child(PagedChildParts parts);
 
 }  // namespace mitosis::agent

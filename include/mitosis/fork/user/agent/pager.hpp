@@ -88,9 +88,6 @@ class Pager {
 
   Result<void> admit(Newcomer newcomer, bool resumed);
   std::unique_ptr<PagedChild> make_child(const Newcomer& newcomer, std::uint32_t number);
-  template <class FabricType>
-  std::unique_ptr<PagedChild> make_child_over(FabricType& fabric, const Newcomer& newcomer,
-                                              std::uint32_t number);
   Errc replay(Entry& entry);
   void watch(Entry& entry);
 

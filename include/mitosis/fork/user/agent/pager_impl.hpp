@@ -11,7 +11,6 @@
 
 #include <mitosis/fork/user/agent/pager.hpp>
 #include <mitosis/fork/user/restore/layout.hpp>
-#include <mitosis/policy/matrix.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -259,40 +258,30 @@ inline Result<void> Pager::admit(Newcomer newcomer, bool resumed) {
 
 inline std::unique_ptr<PagedChild> Pager::make_child(const Newcomer& newcomer,
                                                      std::uint32_t number) {
-  return newcomer.policy.transport == TransportKind::dct ? make_child_over(*dct_, newcomer, number)
-                                                         : make_child_over(*rc_, newcomer, number);
-}
-
-template <class FabricType>
-std::unique_ptr<PagedChild> Pager::make_child_over(FabricType& fabric, const Newcomer& newcomer,
-                                                   std::uint32_t number) {
   const ChildSlot& slot = *newcomer.slot;
-  UserMemory memory(slot.uffd, slot.poison != 0, newcomer.memfd, newcomer.cache.get());
-  memory.set_pidfd(slot.pidfd);
-  std::unique_ptr<PagedChild> made;
-  const auto make = [&]<class P>(std::type_identity<P>) {
-    using Axes = ChildAxes<P>;
-    using Kind = PagedChildOf<Axes, FabricType>;
-    if constexpr (Axes::cached) {
-      auto& [cache, waiters] = waiters_[newcomer.cache.get()];
-      if (waiters == nullptr || cache.expired()) {
-        cache = newcomer.cache;
-        waiters = std::make_unique<CacheWaiters>();
-      }
-      made =
-          std::make_unique<Kind>(typename Kind::World(std::move(memory), *newcomer.cache, *waiters,
-                                                      fabric, fallback_, landings_, newcomer.image),
-                                 number, options_.deadlines);
-    } else {
-      static NoCache no_cache;
-      made =
-          std::make_unique<Kind>(typename Kind::World(std::move(memory), no_cache, nobody_, fabric,
-                                                      fallback_, landings_, newcomer.image),
-                                 number, options_.deadlines);
-    }
+  const bool dct = newcomer.policy.transport == TransportKind::dct;
+  PagedChildParts parts{
+      .policy = newcomer.policy,
+      .slot = number,
+      .deadlines = options_.deadlines,
+      .memory = UserMemory(slot.uffd, slot.poison != 0, newcomer.memfd, newcomer.cache.get()),
+      .cache = newcomer.cache.get(),
+      .waiters = &nobody_,
+      .fabric = dct ? AnyFabric(*dct_) : AnyFabric(*rc_),
+      .fallback = &fallback_,
+      .landings = &landings_,
+      .image = newcomer.image,
   };
-  (void)with_policy(newcomer.policy, make);
-  return made;
+  parts.memory.set_pidfd(slot.pidfd);
+  if (newcomer.cache != nullptr) {
+    auto& [cache, waiters] = waiters_[newcomer.cache.get()];
+    if (waiters == nullptr || cache.expired()) {
+      cache = newcomer.cache;
+      waiters = std::make_unique<CacheWaiters>();
+    }
+    parts.waiters = waiters.get();
+  }
+  return make_paged_child(std::move(parts));
 }
 
 /// What the child did to its address space under earlier workers.

@@ -4,6 +4,7 @@
 
 #include <mitosis/fork/no_cache.hpp>
 #include <mitosis/fork/platform.hpp>
+#include <mitosis/fork/user/agent/any_fabric.hpp>
 #include <mitosis/fork/user/agent/fallback_reader.hpp>
 #include <mitosis/fork/user/agent/image.hpp>
 #include <mitosis/fork/user/agent/landing_pool.hpp>
@@ -18,18 +19,18 @@ namespace mitosis::agent {
 
 /// Models Platform. Everything it refers to belongs to one pager and outlives its children.
 /// `CacheType` is LocalCache, or NoCache with Cache<None>.
-template <Fabric FabricType, PageCache CacheType>
+template <PageCache CacheType>
 class UserPlatform {
  public:
   using Allocator = HeapAllocator;
 
-  UserPlatform(UserMemory memory, CacheType& cache, CacheWaiters& waiters, FabricType& fabric,
+  UserPlatform(UserMemory memory, CacheType& cache, CacheWaiters& waiters, AnyFabric fabric,
                FallbackReader& fallback, LandingPool& landings,
                std::shared_ptr<const Image> image) noexcept
       : memory_(std::move(memory)),
         cache_(&cache),
         waiters_(&waiters),
-        fabric_(&fabric),
+        fabric_(fabric),
         fallback_(&fallback),
         landings_(&landings),
         image_(std::move(image)) {}
@@ -38,7 +39,7 @@ class UserPlatform {
   UserMemory& memory() noexcept { return memory_; }
   CacheType& cache() noexcept { return *cache_; }
   CacheWaiters& waiters() noexcept { return *waiters_; }
-  FabricType& fabric() noexcept { return *fabric_; }
+  AnyFabric& fabric() noexcept { return fabric_; }
   FallbackReader& fallback() noexcept { return *fallback_; }
   Time now() noexcept { return tcp::monotonic_now(); }
   Owner owner(std::uint16_t index) noexcept {
@@ -53,7 +54,7 @@ class UserPlatform {
 
   /// The same world for a process that this child has forked.
   [[nodiscard]] UserPlatform for_fork(UserMemory memory) const noexcept {
-    return UserPlatform(std::move(memory), *cache_, *waiters_, *fabric_, *fallback_, *landings_,
+    return UserPlatform(std::move(memory), *cache_, *waiters_, fabric_, *fallback_, *landings_,
                         image_);
   }
 
@@ -61,7 +62,7 @@ class UserPlatform {
   UserMemory memory_;
   CacheType* cache_;
   CacheWaiters* waiters_;
-  FabricType* fabric_;
+  AnyFabric fabric_;
   FallbackReader* fallback_;
   LandingPool* landings_;
   std::shared_ptr<const Image> image_;

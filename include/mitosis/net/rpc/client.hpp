@@ -192,11 +192,11 @@ Result<T> Client::call(const Request& request, Time deadline, const char* step,
 
 template <class Request, class Reply>
 Result<void> Client::plain(const Request& request, Time deadline, const char* step) {
-  Result<Reply> reply = call<Request, Reply>(
-      request, deadline, step,
-      [](tcp::FrameStream&, const wire::Frame& frame, std::uint64_t number) {
-        return expect<Reply>(frame, number);
-      });
+  Result<Reply> reply =
+      call<Request, Reply>(request, deadline, step,
+                           [](tcp::FrameStream&, const wire::Frame& frame, std::uint64_t number) {
+                             return expect<Reply>(frame, number);
+                           });
   if (!reply.ok()) return reply.error();
   return {};
 }

@@ -26,8 +26,7 @@ class PeerMonitor {
     std::uint64_t patience_ms = 3000;
   };
 
-  [[nodiscard]] static Result<std::unique_ptr<PeerMonitor>> start(Client& client,
-                                                                  Options options) {
+  [[nodiscard]] static Result<std::unique_ptr<PeerMonitor>> start(Client& client, Options options) {
     UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!stop) return Error(Errc::system_call_failed, "eventfd", errno).in("watch a peer");
     std::unique_ptr<PeerMonitor> monitor(new PeerMonitor(client, options, std::move(stop)));

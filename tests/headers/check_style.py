@@ -16,14 +16,14 @@ MANY_LINES = 300
 
 def faults(path: pathlib.Path) -> list[str]:
     lines = path.read_text().splitlines()
-    comment = "#" if path.suffix == ".py" else "//"
+    comment = ("#", '"""') if path.suffix == ".py" else ("//", "/*", " *")
     if lines and lines[0].startswith("#!"):
         lines = lines[1:]
     name = path.relative_to(ROOT)
     found = []
-    if not lines or not lines[0].endswith("SPDX-License-Identifier: MIT"):
+    if not lines or "SPDX-License-Identifier: MIT" not in lines[0]:
         found.append(f"{name}: the first line must be the SPDX licence line")
-    if len(lines) < 2 or not lines[1].startswith((comment, "/*", " *")):
+    if len(lines) < 2 or not lines[1].startswith(comment):
         found.append(f"{name}: a comment must follow the licence: what is here, and why")
     for number, line in enumerate(lines, 1):
         if len(line) > MAX_COLUMNS:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Bar: the size of the descriptor of a process with 1 GiB of touched memory. World: user.
 #include <harness/bar.hpp>
-#include <harness/key.hpp>
 #include <harness/origin.hpp>
+#include <mitosis/fork/user/client/key_text.hpp>
 #include <mitosis/fork/user/local/messages.hpp>
 
 #include <memory>
@@ -16,10 +16,12 @@ std::optional<Measured> descriptor_size(Scene& scene, Origin& origin) {
   const Handle* handle = origin.get();
   auto agent = scene.cluster().child_agent().connect();
   if (handle == nullptr || !agent) return std::nullopt;
+  const auto key = mitosis::parse_key_text(handle->key);
+  if (!key) return std::nullopt;
   mitosis::local::Resume request;
   request.machine = parent_machine;
   request.handler = mitosis::HandlerId{handle->handler};
-  request.key = key_of(handle->key);
+  request.key = *key;
   const auto deadline = mitosis::local::within(std::chrono::seconds(20));
   std::vector<mitosis::UniqueFd> fds;
   const auto offer = agent->call<mitosis::local::ResumeOffer>(request, deadline, {}, &fds);

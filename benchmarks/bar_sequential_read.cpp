@@ -39,7 +39,7 @@ void add(Scene& scene) {
     auto origin = std::make_shared<Origin>(
         scene, [&scene] { return scene.start_touched_parent(mebibytes); }, policy);
     const bool eager = std::string(policy).find("eager") != std::string::npos;
-    add_bar(std::string("sequential_read/") + policy, 7,
+    add_bar(std::string("sequential_read/") + (eager ? "eager/" : "faulting/") + policy, 7,
             [&scene, origin, eager] { return read_all(scene, *origin, eager); });
   }
 }

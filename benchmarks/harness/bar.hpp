@@ -3,6 +3,9 @@
 // user.
 #pragma once
 
+#include <signal.h>
+#include <sys/prctl.h>
+
 #include <harness/once.hpp>
 #include <harness/scene.hpp>
 
@@ -34,6 +37,7 @@ void add_bar(const std::string& name, int repetitions, Measure measure) {
 /// main() of a bar: starts the agents, has `add_bars(scene)` register, runs. 1 without agents.
 template <class AddBars>
 int run_bars(int argc, char** argv, AddBars add_bars) {
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);  // with ./run bench; our agents and programs go with us
   benchmark::Initialize(&argc, argv);
   std::optional<Cluster> cluster = Cluster::create();
   if (!cluster) return 1;

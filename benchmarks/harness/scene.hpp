@@ -32,8 +32,9 @@ class Scene {
   explicit Scene(Cluster& cluster) : cluster_(&cluster) {}
 
   /// A program on the parent's machine that answers "ok" once it is there.
-  std::optional<Talker> start_parent(std::vector<std::string> argv) {
-    auto parent = start(std::move(argv), cluster_->parent_agent());
+  std::optional<Talker> start_parent(std::vector<std::string> argv,
+                                     std::vector<std::string> environment = {}) {
+    auto parent = start(std::move(argv), cluster_->parent_agent(), std::move(environment));
     if (!parent || !parent->answer()) return std::nullopt;
     return parent;
   }
@@ -80,10 +81,12 @@ class Scene {
 
  private:
   static std::optional<Talker> start(std::vector<std::string> argv,
-                                     const testbed::AgentProcess& machine) {
+                                     const testbed::AgentProcess& machine,
+                                     std::vector<std::string> environment = {}) {
     testbed::ProcessSpec spec;
     spec.argv = std::move(argv);
-    spec.environment = {Cluster::environment(machine)};
+    spec.environment = std::move(environment);
+    spec.environment.push_back(Cluster::environment(machine));
     return Talker::start(std::move(spec));
   }
   Cluster* cluster_;

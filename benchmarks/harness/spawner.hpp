@@ -2,8 +2,8 @@
 // Spawner: has an agent make children and sees them all end. World: user.
 #pragma once
 
-#include <harness/key.hpp>
 #include <harness/scene.hpp>
+#include <mitosis/fork/user/client/key_text.hpp>
 #include <mitosis/fork/user/local/messages.hpp>
 
 #include <chrono>
@@ -20,7 +20,7 @@ class Spawner {
     if (connected) channel_ = std::move(*connected);
     request_.machine = parent_machine;
     request_.handler = mitosis::HandlerId{handle.handler};
-    request_.key = key_of(handle.key);
+    if (const auto key = mitosis::parse_key_text(handle.key)) request_.key = *key;
   }
 
   /// True once `count` children have run and exited with 0.

@@ -42,4 +42,47 @@ RandomReads reads;  // not on the stack: its pages are zeros that no machine is 
   std::_Exit(0);
 }
 
+/// Times the call; in a child it does not return.
+void prepare(const mitosis::Agent& agent, const Memory& memory, unsigned long handler,
+             const char* policy) {
+  const std::int64_t start = now_ns();
+  const auto outcome = agent.prepare(mitosis::HandlerId{handler}, policy);
+  const std::int64_t end = now_ns();
+  if (outcome && outcome->child) live_as_child(memory, end);
+  if (!outcome) return answer("%s", mitosis::describe(outcome.error()).c_str());
+  answer("ok %lld %s", static_cast<long long>(end - start),
+         mitosis::format_key(outcome->key).c_str());
+}
+
+void obey(const char* line, const mitosis::Agent& agent, const Memory& memory) {
+  char policy[64] = {};
+  unsigned long handler = 0;
+  if (std::strcmp(line, "dirty") == 0) {
+    memory.touch();
+    answer("ok");
+  } else if (std::strcmp(line, "fork") == 0) {
+    const auto pause = fork_pause_ns();
+    answer(pause ? "ok %lld" : "fork failed", static_cast<long long>(pause.value_or(0)));
+  } else if (std::sscanf(line, "prepare %lu %63s", &handler, policy) == 2) {
+    prepare(agent, memory, handler, policy);
+  } else if (std::sscanf(line, "reclaim %lu", &handler) == 1) {
+    const auto done = agent.reclaim(mitosis::HandlerId{handler});
+    answer("%s", done ? "ok" : mitosis::describe(done.error()).c_str());
+  } else {
+    answer("not a parent's command: %s", line);
+  }
+}
+
 }  // namespace
+
+int main(int argc, char** argv) {
+  const long mebibytes = argc == 2 ? std::atol(argv[1]) : 0;
+  if (mebibytes <= 0) return 2;
+  const Memory memory(static_cast<std::size_t>(mebibytes) * mib);
+  const auto agent = mitosis::Agent::open();
+  if (!memory.ok() || !agent) return 1;
+  memory.touch();
+  answer("ok");
+  char line[128];
+  while (read_line(line, sizeof line)) obey(line, *agent, memory);
+}

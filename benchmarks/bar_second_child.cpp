@@ -3,6 +3,7 @@
 // memory each of ten children that have read everything adds. World: user.
 #include <harness/accounting.hpp>
 #include <harness/bar.hpp>
+#include <harness/memory.hpp>
 #include <harness/origin.hpp>
 
 #include <memory>
@@ -14,6 +15,7 @@ using namespace bench;
 
 constexpr std::size_t mebibytes = 256;
 constexpr std::size_t pages = mebibytes * mib / page;
+constexpr double all_bytes = 256.0 * mib;
 constexpr const char* policy = "rc+prefetch64+local+cow";
 
 /// A child that has read all of it; nanoseconds of the reading.
@@ -36,8 +38,8 @@ std::optional<Measured> second_child(Scene& scene, Origin& origin) {
   }
   // Another generation: the next repetition begins with an empty cache.
   if (!origin.reclaim()) return std::nullopt;
-  return Measured{static_cast<double>(second) * 1e-3 / pages,
-                  static_cast<double>(first) * 1e-3 / pages};
+  return Measured{static_cast<double>(second) * 1e-3 / double{pages},
+                  static_cast<double>(first) * 1e-3 / double{pages}};
 }
 
 /// Percent of 256 MiB that each child adds, its share of the agent's growth included.
@@ -60,7 +62,7 @@ std::optional<Measured> ten_children(Scene& scene, Origin& origin) {
   for (Child& child : children) {
     if (!child.program.finish()) return std::nullopt;
   }
-  return Measured{added / 10 / (mebibytes * mib) * 100, 100};
+  return Measured{added / 10 / all_bytes * 100, 100};
 }
 
 void add(Scene& scene) {

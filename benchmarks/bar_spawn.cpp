@@ -4,6 +4,8 @@
 // many for the growth (2000; the bar is 10000).
 #include <harness/accounting.hpp>
 #include <harness/bar.hpp>
+#include <harness/clock.hpp>
+#include <harness/memory.hpp>
 #include <harness/origin.hpp>
 #include <harness/spawner.hpp>
 

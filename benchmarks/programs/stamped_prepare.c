@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // stamped_prepare: mitosis_prepare, and the time at once when it returns, before an interpreter
 // does anything of its own. World: user. Called from numpy_parent.py through ctypes.
+#define _POSIX_C_SOURCE 200809L
 #include <mitosis/mitosis.h>
 #include <time.h>
 

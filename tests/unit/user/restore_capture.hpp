@@ -239,7 +239,7 @@ class CapturedProgram {
                                                   : FileKind::character_device;
       f.kind = static_cast<std::uint32_t>(kind);
       for (const descriptor::FileRecord& e : b.files) {
-        if (e.fd > 2 && ::syscall(SYS_kcmp, pid_, pid_, 0, e.fd, fd) == 0) f.same_as = e.fd;
+        if (fd > 2 && ::syscall(SYS_kcmp, pid_, pid_, 0, e.fd, fd) == 0) f.same_as = e.fd;
       }
       b.files.push_back(f);
     }

@@ -95,7 +95,10 @@ inline Error check_files(const Sections& s) noexcept {
     last = f.fd;
     constexpr auto stream = static_cast<std::uint32_t>(FileKind::standard_stream);
     if (f.kind == 0 || f.kind > stream) return bad("kind", "unknown");
-    if (f.kind == stream && f.fd > 2) return bad("kind", "a standard stream above 2");
+    // A copy of one (dup) may have any number.
+    if (f.kind == stream && f.fd > 2 && f.same_as < 0) {
+      return bad("kind", "a standard stream above 2");
+    }
     if (!string_ok_or_none(s, f.path)) return bad("path", "no such string");
     if (f.kind != stream && f.same_as < 0 && !path_ok(s, f.path)) return bad("path", "missing");
     if (f.offset > ~std::uint64_t{0} >> 1) return bad("offset", "past the largest file");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <mitosis/fork/user/restore/fd_room.hpp>
 #include <mitosis/fork/user/restore/open_file.hpp>
@@ -37,7 +38,8 @@ inline Result<Files> open_files(const DescriptorView& view, const FdRoom& room) 
     PlacedFile file;
     file.fd = record.fd;
     file.close_on_exec = (record.flags & O_CLOEXEC) != 0;
-    if (descriptor::FileKind{record.kind} == descriptor::FileKind::standard_stream) {
+    if (record.fd <= STDERR_FILENO &&
+        descriptor::FileKind{record.kind} == descriptor::FileKind::standard_stream) {
       // The launcher's own, even where the parent had two of them share a description.
     } else if (record.same_as >= 0) {
       file.same_as = record.same_as;

@@ -56,7 +56,8 @@ class Session {
   bool answer(const wire::Frame& frame) {
     switch (static_cast<MessageType>(frame.header.type)) {
       case MessageType::nil:
-        return call<Nil>(frame, [](const Caller&, const Nil&) { return Result<NilReply>({}); });
+        return call<Nil>(frame,
+                         [](const Caller&, const Nil&) { return Result<NilReply>(NilReply{}); });
       case MessageType::query_descriptor:
         return send_descriptor(frame);
       case MessageType::fallback_read:

@@ -65,6 +65,7 @@ class Server {
     stopping_.store(true);
     poke();
     if (acceptor_.joinable()) acceptor_.join();
+    listener_.reset();
   }
   [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
   /// Connections that have a thread now, those in their handshake included.

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+// The parsers of /proc's text: what they read, and that odd text is refused, not believed.
+#include <gtest/gtest.h>
+
+#include <mitosis/fork/user/capture/mapping_kind.hpp>
+#include <mitosis/fork/user/capture/proc_maps.hpp>
+#include <mitosis/fork/user/capture/proc_stat.hpp>
+
+#include <string>
+
+namespace mitosis::capture {
+namespace {
+
+using descriptor::VmaKind;
+
+TEST(ProcMaps, ReadsAddressesRightsAndNames) {
+  const std::string text =
+      "55d0c0000000-55d0c0021000 rw-p 00000000 00:00 0                          [heap]\n"
+      "7f0000000000-7f0000002000 r-xs 00003000 fe:01 1234     /lib/with space.so\n"
+      "7f0000002000-7f0000003000 ---p 00000000 00:00 0 \n"
+      "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n";
+  const auto mappings = parse_maps(text);
+  ASSERT_TRUE(mappings.ok());
+  ASSERT_EQ(mappings->size(), 3u);
+  const Mapping& library = (*mappings)[1];
+  EXPECT_EQ(library.start, 0x7f0000000000u);
+  EXPECT_EQ(library.end, 0x7f0000002000u);
+  EXPECT_EQ(library.offset, 0x3000u);
+  EXPECT_EQ(library.inode, 1234u);
+  EXPECT_EQ(library.prot, static_cast<std::uint32_t>(PROT_READ | PROT_EXEC));
+  EXPECT_TRUE(library.shared);
+  EXPECT_EQ(library.path, "/lib/with space.so");
+  EXPECT_EQ((*mappings)[0].path, "[heap]");
+  EXPECT_EQ((*mappings)[2].path, "");
+  EXPECT_EQ((*mappings)[2].prot, 0u);
+}
+
+TEST(ProcMaps, RefusesWhatTheKernelWouldNotWrite) {
+  for (const char* text :
+       {"", "x", "-", "1000-", "1000-2000", "1000-2000 rw-p", "2000-1000 rw-p 0 0:0 0",
+        "1000-2000 rw 0 0:0 0", "1000-2000 rw-p zz 0:0 0", "1000-1000 rw-p 0 0:0 0",
+        "10000000000000000-20000000000000000 rw-p 0 0:0 0",
+        "1000-3000 rw-p 0 0:0 0\n2000-4000 rw-p 0 0:0 0"}) {
+    EXPECT_EQ(parse_maps(text).ok(), std::string(text).empty()) << text;
+  }
+}
+
+TEST(ProcMaps, UndoesTheEscapedNewline) {
+  EXPECT_EQ(unescape("/a\\012b\\01"), "/a\nb\\01");
+}
+
+TEST(ProcStat, IsNotFooledByTheProgramsName) {
+  std::string text = "7 (a) 1 (b) S";
+  for (int field = 4; field <= 52; ++field) text += " " + std::to_string(field * 100);
+  descriptor::MmRecord mm = {};
+  ASSERT_TRUE(parse_stat(text, mm).ok());
+  EXPECT_EQ(mm.start_code, 2600u);
+  EXPECT_EQ(mm.start_stack, 2800u);
+  EXPECT_EQ(mm.start_data, 4500u);
+  EXPECT_EQ(mm.start_brk, 4700u);
+  EXPECT_EQ(mm.env_end, 5100u);
+}
+
+TEST(ProcStat, NamesTheMissingPrivilege) {
+  std::string zeros = "7 (a) S";
+  for (int field = 4; field <= 52; ++field) zeros += " 0";
+  descriptor::MmRecord mm = {};
+  EXPECT_EQ(parse_stat(zeros, mm).code(), Errc::missing_privilege);
+  EXPECT_EQ(parse_stat("7 (a", mm).code(), Errc::unsupported_process);
+  EXPECT_EQ(parse_stat("7 (a)", mm).code(), Errc::unsupported_process);
+}
+
+TEST(ProcText, FieldsAndNumbersAreWholeOrNothing) {
+  EXPECT_EQ(field("Threads:\t3\nName:\t a \n", "Name"), "a");
+  EXPECT_EQ(field("Threadses:\t3\nThreads:\t4", "Threads"), "4");
+  EXPECT_EQ(field("", "Threads"), "");
+  EXPECT_EQ(number("12"), 12u);
+  EXPECT_FALSE(number("12x").has_value());
+  EXPECT_FALSE(number("").has_value());
+  EXPECT_FALSE(number("99999999999999999999").has_value());
+}
+
+Mapping mapping(const char* path, bool shared) {
+  Mapping m;
+  m.start = 0x1000;
+  m.end = 0x2000;
+  m.shared = shared;
+  m.path = path;
+  return m;
+}
+
+TEST(MappingKind, TellsMemoryFromFiles) {
+  EXPECT_EQ(kind_of(mapping("", false)), VmaKind::anonymous);
+  EXPECT_EQ(kind_of(mapping("[heap]", false)), VmaKind::anonymous);
+  EXPECT_EQ(kind_of(mapping("[anon:name]", false)), VmaKind::anonymous);
+  EXPECT_EQ(kind_of(mapping("/dev/zero", false)), VmaKind::anonymous);
+  EXPECT_EQ(kind_of(mapping("[stack]", false)), VmaKind::stack);
+  EXPECT_EQ(kind_of(mapping("/bin/cat", false)), VmaKind::private_file);
+  EXPECT_EQ(kind_of(mapping("/bin/cat", true)), VmaKind::shared_file);
+  EXPECT_EQ(kind_of(mapping("[vvar_vclock]", false)), VmaKind::vvar_vclock);
+}
+
+TEST(MappingKind, MemoryOfAResumedChildIsItsOwn) {
+  const Mapping cached = mapping("/memfd:mitosis-cache (deleted)", false);
+  EXPECT_TRUE(check_mappings({cached}).ok());
+  EXPECT_EQ(kind_of(cached), VmaKind::anonymous);
+}
+
+TEST(MappingKind, RefusesByName) {
+  const std::pair<const char*, const char*> shared[] = {
+      {"", "shared anonymous memory"},
+      {"/dev/zero (deleted)", "shared anonymous memory"},
+      {"/SYSV00000000 (deleted)", "System V shared memory"},
+      {"/memfd:buffer (deleted)", "a memfd"},
+      {"/memfd:mitosis-cache (deleted)", "a memfd"},
+      {"anon_inode:[io_uring]", "a kernel object"},
+      {"/dev/dri/card0", "a device"},
+      {"/tmp/gone (deleted)", "a deleted file"}};
+  for (const auto& [path, what] : shared) {
+    const Result<void> checked = check_mappings({mapping(path, true)});
+    ASSERT_EQ(checked.code(), Errc::unsupported_process) << path;
+    EXPECT_NE(std::string(checked.error().subject.c_str()).find(what), std::string::npos) << path;
+  }
+}
+
+}  // namespace
+}  // namespace mitosis::capture

@@ -109,6 +109,7 @@ class Child : private CacheWaiter {
   void retry_soon() noexcept;
   void retry(Time now) noexcept;
   void retry_busy() noexcept;
+  void ask_for_waiting(PageRange range) noexcept;
   void expire(OpId id) noexcept;
   void read_again(OpId id, Time now) noexcept;
   void settle(PageRange changed) noexcept;

@@ -42,6 +42,8 @@ void Child<P, Pf>::carry_out(const Plan& plan, PageNumber page, Time deadline) n
         wait(page, deadline, WaitingFault::Reason::filling, plan.key);
       } else if (plan.why == Wait::no_slot) {
         wait(page, deadline, WaitingFault::Reason::busy, {});
+      } else {
+        wait(page, deadline, WaitingFault::Reason::in_flight, {});
       }
       return;
     case Action::zero:
@@ -62,10 +64,11 @@ void Child<P, Pf>::zero(PageNumber page, Time deadline) noexcept {
   switch (platform_.memory().zero_in({page, 1}).status) {
     case Install::done:
       ++stats_.zeros;
-      return;
+      return waiting_.forget({page, 1});
     case Install::exists:
     case Install::split:
     case Install::unmapped:
+      waiting_.forget({page, 1});
       return platform_.memory().wake({page, 1});
     case Install::again:
       return wait(page, deadline, WaitingFault::Reason::changing, {});
@@ -102,7 +105,10 @@ bool Child<P, Pf>::prepare(const Read& read, Time deadline, ReadRequest& request
     if (flight.read.into.data == nullptr) {
       engine_.finish(read.op);
       if (demand) wait(read.pages.first, deadline, WaitingFault::Reason::busy, {});
-      if (P::eager) retry_soon();
+      if (P::eager) {
+        if (engine_.ops().used() == 0) engine_.go_carefully(read.pages);  // none is so large
+        retry_soon();
+      }
       return false;
     }
     flight.holds_landing = true;

@@ -106,6 +106,7 @@ auto Child<P, Pf>::install(PageRange range, const std::uint8_t* bytes, PageNumbe
     key = key + pages;
   };
   const auto in_place = [&](std::uint64_t pages) {
+    waiting_.forget({range.first, pages});
     if (bytes != nullptr) {
       engine_.on_installed({range.first, pages});
     } else {
@@ -194,12 +195,11 @@ void Child<P, Pf>::release(OpId id, bool wake) noexcept {
   const bool left = engine_.finish(id) || engine_.broken() != Errc::ok;
   if (flight.holds_landing) platform_.release_landing(flight.read.into, pages.count);
   flight.holds_landing = false;
-  if (left && wake && !closed_) platform_.memory().wake(pages);
-  if (flight.filling) {
-    flight.filling = false;
-    platform_.cache().end_fill(keys, false);
-    platform_.waiters().filled(keys);
-  }
+  const bool was_filling = flight.filling;
+  flight.filling = false;
+  if (was_filling) platform_.cache().end_fill(keys, false);
+  if (left && wake && !closed_) ask_for_waiting(pages);
+  if (was_filling) platform_.waiters().filled(keys);
 }
 
 template <LegalPolicy P, Platform Pf>

@@ -47,7 +47,7 @@ void Child<P, Pf>::expire(OpId id) noexcept {
   if (engine_.op(id).kind == OpKind::demand) {
     fail(flight.read.pages.first, Errc::timed_out);
   } else {
-    platform_.memory().wake(flight.read.pages);
+    ask_for_waiting(flight.read.pages);
   }
 }
 
@@ -67,9 +67,10 @@ void Child<P, Pf>::read_again(OpId id, Time now) noexcept {
 template <LegalPolicy P, Platform Pf>
 void Child<P, Pf>::wait(PageNumber page, Time deadline, WaitingFault::Reason reason,
                         PageNumber key) noexcept {
+  using Reason = WaitingFault::Reason;
   waiting_.add({page, key, deadline, reason});
-  if (reason == WaitingFault::Reason::filling) platform_.waiters().join(*this);
-  if (reason != WaitingFault::Reason::filling || waiting_.overflowed()) retry_soon();
+  if (reason == Reason::filling) platform_.waiters().join(*this);
+  if (reason == Reason::busy || reason == Reason::changing || waiting_.overflowed()) retry_soon();
 }
 
 template <LegalPolicy P, Platform Pf>
@@ -77,7 +78,8 @@ void Child<P, Pf>::retry_soon() noexcept {
   if (retry_at_ == Time::never) retry_at_ = platform_.now() + deadlines_.retry;
 }
 
-/// Everything that a changing map, a full table or missing landings have put off.
+/// Everything that a changing map, a full table or missing landings have put off. The list is
+/// walked downwards: what serving a fault puts off again comes behind.
 template <LegalPolicy P, Platform Pf>
 void Child<P, Pf>::retry(Time now) noexcept {
   retry_at_ = Time::never;
@@ -87,23 +89,42 @@ void Child<P, Pf>::retry(Time now) noexcept {
     flights_[id].phase = Phase::landed;
     land(id);
   });
-  for (unsigned i = waiting_.size(); i-- > 0;) {  // downwards: what is added again comes behind
-    if (waiting_[i].reason == WaitingFault::Reason::filling) continue;
+  for (unsigned i = waiting_.size(); i-- > 0;) {
+    if (i >= waiting_.size()) continue;  // serving one has settled others
+    const auto reason = waiting_[i].reason;
+    if (reason != WaitingFault::Reason::busy && reason != WaitingFault::Reason::changing) continue;
     if (now >= waiting_[i].deadline) continue;  // on_time's
     const WaitingFault fault = waiting_.take(i);
     serve(fault.page, fault.deadline);
   }
-  if (waiting_.take_overflow()) {
-    platform_.memory().wake({PageNumber{16}, page_of(user_address_end) - PageNumber{16}});
+  if (waiting_.overflowed()) {
+    if (waiting_.size() <= WaitList::capacity / 2) {
+      waiting_.clear_overflow();
+      platform_.memory().wake({PageNumber{16}, page_of(user_address_end) - PageNumber{16}});
+    } else {
+      retry_soon();
+    }
   }
   pump_eager();
+}
+
+/// A read ahead has not brought these pages: who waits for one asks for it by itself, by the
+/// deadline that it has.
+template <LegalPolicy P, Platform Pf>
+void Child<P, Pf>::ask_for_waiting(PageRange range) noexcept {
+  for (unsigned i = waiting_.size(); i-- > 0;) {
+    if (i >= waiting_.size() || !range.contains(waiting_[i].page)) continue;
+    const WaitingFault fault = waiting_.take(i);
+    serve(fault.page, fault.deadline);
+  }
+  platform_.memory().wake(range);  // and those for whom the list had no room
 }
 
 /// A slot or a landing is free again.
 template <LegalPolicy P, Platform Pf>
 void Child<P, Pf>::retry_busy() noexcept {
   for (unsigned i = waiting_.size(); i-- > 0;) {
-    if (waiting_[i].reason != WaitingFault::Reason::busy) continue;
+    if (i >= waiting_.size() || waiting_[i].reason != WaitingFault::Reason::busy) continue;
     const WaitingFault fault = waiting_.take(i);
     serve(fault.page, fault.deadline);
   }
@@ -118,7 +139,7 @@ template <LegalPolicy P, Platform Pf>
 void Child<P, Pf>::on_filled(PageRange keys) noexcept {
   bool still = false;
   for (unsigned i = waiting_.size(); i-- > 0;) {
-    if (waiting_[i].reason != WaitingFault::Reason::filling) continue;
+    if (i >= waiting_.size() || waiting_[i].reason != WaitingFault::Reason::filling) continue;
     if (keys.contains(waiting_[i].key)) {
       const WaitingFault fault = waiting_.take(i);
       serve(fault.page, fault.deadline);

@@ -13,7 +13,9 @@ namespace mitosis {
 
 /// A page that is waited for, and until when.
 struct WaitingFault {
-  enum class Reason : std::uint8_t { filling, busy, changing };
+  /// `in_flight`: a read ahead of this child brings it. `filling`: another child's read does.
+  /// `busy`: no slot or landing is free. `changing`: the child's map is.
+  enum class Reason : std::uint8_t { in_flight, filling, busy, changing };
   PageNumber page{};
   PageNumber key{};  ///< with `filling`
   Time deadline = Time::never;
@@ -25,14 +27,19 @@ class WaitList {
  public:
   static constexpr unsigned capacity = 64;
 
+  /// A page that waits already keeps its deadline, and waits for the new reason.
   void add(const WaitingFault& fault) noexcept {
     for (unsigned i = 0; i < count_; ++i) {
-      if (faults_[i].page == fault.page) return;
+      if (faults_[i].page != fault.page) continue;
+      const Time first = faults_[i].deadline;
+      faults_[i] = fault;
+      if (first < fault.deadline) faults_[i].deadline = first;
+      return;
     }
-    if (count_ == capacity) {
-      overflowed_ = true;
-    } else {
+    if (count_ < capacity) {
       faults_[count_++] = fault;
+    } else if (fault.reason != WaitingFault::Reason::in_flight) {
+      overflowed_ = true;  // who waits for a read ahead is woken by its end in any case
     }
   }
   /// Removes the i-th fault; the last one takes its place.
@@ -58,13 +65,9 @@ class WaitList {
   [[nodiscard]] unsigned size() const noexcept { return count_; }
   [[nodiscard]] const WaitingFault& operator[](unsigned i) const noexcept { return faults_[i]; }
   [[nodiscard]] bool empty() const noexcept { return count_ == 0 && !overflowed_; }
-  /// Whether faults found no room since the last call: their threads must be woken.
-  [[nodiscard]] bool take_overflow() noexcept {
-    const bool was = overflowed_;
-    overflowed_ = false;
-    return was;
-  }
+  /// Whether faults have found no room: their threads must be woken when there is some.
   [[nodiscard]] bool overflowed() const noexcept { return overflowed_; }
+  void clear_overflow() noexcept { overflowed_ = false; }
 
  private:
   WaitingFault faults_[capacity];

@@ -11,9 +11,7 @@ Verdict Engine<P, A>::on_read(OpId id, Errc status) noexcept {
   Op& op = ops_[id];
   if (status == Errc::ok) return Verdict::install;
   // An eager start goes over these pages again, page by page.
-  if (op.kind == OpKind::eager && op.pages.end() > careful_until_) {
-    careful_until_ = op.pages.end();
-  }
+  if (op.kind == OpKind::eager) go_carefully(op.pages);
   // Nobody insists on what was read ahead: who needs it faults, and asks for it by itself.
   if (op.kind != OpKind::demand || !next_install(id, op.pages.first)) return Verdict::drop;
   if (is_final(status)) return Verdict::fail;

@@ -6,13 +6,17 @@
 
 #include <mitosis/net/fabric.hpp>
 
+#include <concepts>
+#include <cstddef>
+
 namespace mitosis::agent {
 
 /// Models Fabric by forwarding. Owns nothing; one thread, as the fabric behind it.
 class AnyFabric {
  public:
+  /// Not for an AnyFabric: it models Fabric too, and a copy must not refer to what it was made of.
   template <Fabric FabricType>
-  explicit AnyFabric(FabricType& fabric) noexcept
+  requires(!std::same_as<FabricType, AnyFabric>) explicit AnyFabric(FabricType& fabric) noexcept
       : fabric_(&fabric),
         post_([](void* f, Span<const ReadRequest> batch) noexcept {
           static_cast<FabricType*>(f)->post(batch);

@@ -26,7 +26,7 @@ struct SpawnOrder {
   MachineId machine = MachineId::none;
   HandlerId handler{};
   AuthKey key;
-  char policy[48] = {};
+  char policy[64] = {};
 };
 
 /// Keeper to worker: the process of `ticket` runs (`status` 0), could not be made (`status` is an

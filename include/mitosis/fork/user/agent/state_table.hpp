@@ -40,7 +40,7 @@ struct ChildSlot {
   MachineId machine;                      ///< of the parent
   HandlerId handler;
   Generation generation;
-  char policy[48];
+  char policy[64];
   /// VMAs (by index) whose file is not the same on this machine: their pages are fetched.
   std::uint64_t carried[64];
   static constexpr std::size_t max_carried = sizeof carried * 8;
@@ -68,7 +68,7 @@ struct ParentSlot {
   AuthKey key;
   TargetName target;
   std::uint64_t prepared_ns;
-  char policy[48];
+  char policy[64];
 };
 
 inline constexpr std::size_t max_children = 16384;

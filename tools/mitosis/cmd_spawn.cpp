@@ -2,6 +2,7 @@
 // `mitosis spawn`: has the agent make children, and waits for them. World: user.
 #include <nlohmann/json.hpp>
 
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -49,11 +50,15 @@ int run(SpawnArguments& arguments) {
   const Result<AuthKey> key = arguments.key.get();
   if (!key) return fail("spawn", key.error(), exit_usage);
   arguments.request.key = *key;
-  auto agent = local::connect(arguments.socket, std::chrono::seconds(5));
-  if (!agent) return fail("spawn", agent.error());
+  // The client's headers look for the agent where the environment says.
+  ::setenv("MITOSIS_SOCKET", arguments.socket.c_str(), 1);
+  const Result<int> sd = client::connections().open();
+  if (!sd) return fail("spawn", sd.error());
 
-  SpawnedChildren children(std::move(*agent));
-  const Result<void> made = children.make(arguments.request, !arguments.null);
+  SpawnedChildren children(*sd);
+  if (auto made = children.make(arguments.request, !arguments.null); !made) {
+    return fail("spawn", made.error());
+  }
   if (!arguments.json) {
     // Their output is ours, so while we wait the pids go where they do not mix.
     std::FILE* out = arguments.wait ? stderr : stdout;
@@ -63,7 +68,6 @@ int run(SpawnArguments& arguments) {
   Result<void> waited;
   if (arguments.wait) waited = children.wait();
   if (arguments.json) print_json(children.all());
-  if (!made) return fail("spawn", made.error());
   if (!waited) return fail("spawn", waited.error());
   return arguments.wait ? status_of(children.all()) : exit_ok;
 }
@@ -80,7 +84,7 @@ Command add_spawn(CLI::App& root) {
       "Ctrl-C, SIGTERM, SIGQUIT and SIGHUP are passed on to them.\n"
       "Exits with the child's own status (128 and the signal's number if one killed it, 125 if it\n"
       "failed before its first instruction); with several children 0 if all of them ended with 0,\n"
-      "else 1. If not all could be made: 1, after those that run have ended.\n\n"
+      "else 1. If not all could be made there are none, and the status is 1.\n\n"
       "Examples:\n"
       "  mitosis spawn 1 73 --key-file parent.key\n"
       "  mitosis spawn 1 73 -n 10 --policy dct+local --key-file parent.key --json");

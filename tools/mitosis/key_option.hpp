@@ -7,6 +7,7 @@
 
 #include <mitosis/base/ids.hpp>
 #include <mitosis/base/result.hpp>
+#include <mitosis/fork/user/client/key_text.hpp>
 
 #include <cstdlib>
 #include <fstream>
@@ -14,7 +15,6 @@
 #include <string>
 
 #include "option.hpp"
-#include "values/key.hpp"
 
 namespace mitosis::tools {
 
@@ -22,7 +22,7 @@ class KeyOption {
  public:
   /// Adds --key and --key-file. The object must stay where it is until the options are parsed.
   void add(CLI::App& app) {
-    auto* key = add_parsed(app, "--key", key_, parse_key,
+    auto* key = add_parsed(app, "--key", key_, parse_key_text,
                            "the auth key that prepare gave, 32 hexadecimal digits; every user of "
                            "this machine can read it in `ps` meanwhile: prefer --key-file or "
                            "$MITOSIS_KEY")
@@ -48,9 +48,9 @@ class KeyOption {
       if (!(in >> text)) {
         return Error(Errc::invalid_argument, (file_ + " holds no key").c_str()).in("read a key");
       }
-      return parse_key(text);
+      return parse_key_text(text);
     }
-    if (const char* text = environment(); text != nullptr) return parse_key(text);
+    if (const char* text = environment(); text != nullptr) return parse_key_text(text);
     return Error(Errc::invalid_argument, "give --key-file, --key or $MITOSIS_KEY").in("read a key");
   }
 

@@ -107,6 +107,8 @@ inline int become(const ProcessSpec& spec, const char* const* argv, const char* 
     if (above[i] < 0) return errno;
   }
   for (int i = 0; i < 3; ++i) ::dup2(above[i], i);
+  // What our own starter left open is not the program's: a stray pipe keeps it from preparing.
+  ::close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
   ::execve(argv[0], const_cast<char* const*>(argv), const_cast<char* const*>(environment));
   return errno;
 }

@@ -104,44 +104,51 @@ TEST(Reclaim, SaysWhatTheAgentSays) {
   EXPECT_TRUE(contains(outcome.err, "mitosis ps")) << outcome.err;
 }
 
-/// The children are made up: pids that nobody has, without pidfds.
-Outcome spawn(int count, const std::vector<int>& statuses) {
+/// What `spawn` makes of children that end with these statuses; the agent knows of the first
+/// `told` of them. Their pidfds are real (of processes that end at once), the statuses made up.
+Outcome spawn(const std::vector<int>& statuses, std::size_t told) {
+  const std::size_t count = statuses.size();
+  std::vector<testbed::Process> processes;
+  for (std::size_t i = 0; i < count; ++i) {
+    auto process = testbed::Process::start({.argv = {"/bin/true"}});
+    if (!process) return {-1, "", describe(process.error())};
+    processes.push_back(std::move(*process));
+  }
   const FakeAgent agent([&](const local::Channel& channel) {
     const auto request = expect<local::Spawn>(channel, 3);
-    EXPECT_EQ(request.count, static_cast<std::uint32_t>(count));
-    for (int i = 0; i < count; ++i) {
-      // The first end is told before its beginning, as a race would.
-      if (i == 0 && !statuses.empty()) tell(channel, local::ChildExited{500, statuses[0]});
-      tell(channel, local::Spawned{{500 + i}, static_cast<std::uint32_t>(count - 1 - i)});
+    EXPECT_EQ(request.count, count);
+    for (std::size_t i = 0; i < count; ++i) {
+      const int pid = processes[i].pid();
+      const int pidfd[] = {processes[i].pidfd()};
+      // An end may come before all beginnings have been told.
+      const local::Spawned some{{pid}, static_cast<std::uint32_t>(count - 1 - i)};
+      EXPECT_TRUE(channel.send(some, soon(), pidfd));
+      if (i < told) tell(channel, local::ChildExited{pid, statuses[i]});
     }
-    for (std::size_t i = 1; i < statuses.size(); ++i) {
-      tell(channel, local::ChildExited{500 + static_cast<int>(i), statuses[i]});
-    }
-    if (statuses.size() == static_cast<std::size_t>(count)) {
-      (void)channel.receive(soon());  // until the command has ended
-    }
+    if (told == count) (void)channel.receive(soon());  // until the command has ended
   });
-  return run_command({"spawn", "1", "73", "-n", std::to_string(count), "--key",
-                      "00112233445566778899aabbccddeeff", "--socket", agent.socket()});
+  Outcome outcome = run_command({"spawn", "1", "73", "-n", std::to_string(count), "--key",
+                                 "00112233445566778899aabbccddeeff", "--socket", agent.socket()});
+  const std::string first = std::to_string(processes[0].pid()) + "\n";
+  EXPECT_TRUE(outcome.err.starts_with(first)) << outcome.err;
+  EXPECT_EQ(outcome.out, "");  // that is the children's
+  return outcome;
 }
 
 TEST(Spawn, ExitsAsTheOneChildDid) {
-  const Outcome three = spawn(1, {W_EXITCODE(3, 0)});
-  EXPECT_EQ(three.status, 3) << three.err;
-  EXPECT_EQ(three.err, "500\n");
-  EXPECT_EQ(three.out, "");  // that is the child's
-  EXPECT_EQ(spawn(1, {W_EXITCODE(0, SIGBUS)}).status, 128 + SIGBUS);
+  EXPECT_EQ(spawn({W_EXITCODE(3, 0)}, 1).status, 3);
+  EXPECT_EQ(spawn({W_EXITCODE(0, SIGBUS)}, 1).status, 128 + SIGBUS);
 }
 
 TEST(Spawn, OfSeveralAllMustEndWell) {
-  EXPECT_EQ(spawn(3, {0, 0, 0}).status, 0);
-  EXPECT_EQ(spawn(3, {0, W_EXITCODE(9, 0), 0}).status, 1);
+  EXPECT_EQ(spawn({0, 0, 0}, 3).status, 0);
+  EXPECT_EQ(spawn({0, W_EXITCODE(9, 0), 0}, 3).status, 1);
 }
 
 TEST(Spawn, AnAgentThatGoesMidWayIsAFailure) {
-  const Outcome outcome = spawn(2, {0});
+  const Outcome outcome = spawn({0, 0}, 1);
   EXPECT_EQ(outcome.status, 1);
-  EXPECT_TRUE(contains(outcome.err, "mitosis spawn: wait for the children: ")) << outcome.err;
+  EXPECT_TRUE(contains(outcome.err, "mitosis spawn: wait for them: ")) << outcome.err;
 }
 
 TEST(Spawn, ARefusalMakesNoChildren) {

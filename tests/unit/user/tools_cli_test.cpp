@@ -76,7 +76,7 @@ TEST(Cli, WrongUsageIsTwoAndNamesTheArgument) {
       {{"resume", "one", "73"}, "`one`"},
       {{"resume", "1", "73"}, "--key-file"},
       {{"spawn", "1", "73", "--key", "short"}, "--key"},
-      {{"spawn", "1", "73", "-n", "0"}, "-n"},
+      {{"spawn", "1", "73", "-n", "0"}, "--count"},
       {{"reclaim", "73", "--machine", "2"}, "key"},
       {{"agent"}, "--machine"},
       {{"agent", "-m", "1", "--memory-budget", "4X"}, "`4X`"},

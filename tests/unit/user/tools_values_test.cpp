@@ -7,7 +7,6 @@
 #include "../../../tools/mitosis/table.hpp"
 #include "../../../tools/mitosis/values/duration.hpp"
 #include "../../../tools/mitosis/values/handler.hpp"
-#include "../../../tools/mitosis/values/key.hpp"
 #include "../../../tools/mitosis/values/peer.hpp"
 #include "../../../tools/mitosis/values/show.hpp"
 #include "../../../tools/mitosis/values/size.hpp"
@@ -50,25 +49,6 @@ TEST(Duration, PlainNumbersAreSeconds) {
 TEST(Duration, RefusesWhatIsNoneOrTooLong) {
   for (const char* text : {"", "s", "-5s", "5 s", "5d", "1.5s", "8785h", "99999999999999999999"}) {
     EXPECT_FALSE(parse_duration(text)) << text;
-  }
-}
-
-TEST(Key, IsItsThirtyTwoDigits) {
-  const char* text = "00112233445566778899aabbccddeeff";
-  const auto key = parse_key(text);
-  ASSERT_TRUE(key);
-  EXPECT_EQ(key->bytes[1], 0x11);
-  EXPECT_EQ(key->bytes[15], 0xff);
-  EXPECT_EQ(format_key(*key), text);
-  EXPECT_TRUE(*parse_key("00112233445566778899AABBCCDDEEFF") == *key);
-}
-
-TEST(Key, ARefusalNeverRepeatsIt) {
-  for (const char* text : {"", "00112233445566778899aabbccddee", "00112233445566778899aabbccddeefg",
-                           "00112233445566778899aabbccddeeff0"}) {
-    const auto key = parse_key(text);
-    ASSERT_FALSE(key) << text;
-    EXPECT_EQ(describe(key.error()).find("0011"), std::string::npos);
   }
 }
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "../command.hpp"
 #include "../option.hpp"
@@ -38,6 +39,14 @@ std::string own_path() {
   return failed ? "mitosis" : path.string();
 }
 
+/// Where the demo's program finds the Python module and the library: in the tree that this was
+/// built in, while that is there; else where they are installed.
+std::vector<std::string> program_environment() {
+  if (!std::filesystem::exists(MITOSIS_BUILT_LIBRARY)) return {};
+  return {"MITOSIS_LIBRARY=" MITOSIS_BUILT_LIBRARY, "PYTHONPATH=" MITOSIS_BUILT_PYTHON,
+          "PYTHONDONTWRITEBYTECODE=1"};
+}
+
 int interrupted() {
   fmt::print(stderr, "mitosis demo: interrupted\n");
   return 128 + Interrupt::seen();
@@ -62,6 +71,7 @@ int run(DemoArguments& arguments) {
                               "agents CAP_SYS_PTRACE, CAP_DAC_OVERRIDE and CAP_KILL"));
   }
   arguments.demo.command = own_path();
+  arguments.demo.program_environment = program_environment();
   ::signal(SIGPIPE, SIG_IGN);  // a program that died is an error with a name
   const Interrupt interrupt;
   Progress progress(arguments.json ? stderr : stdout);

@@ -143,7 +143,7 @@ inline Result<local::ListRow> Demo::row_of(const Program& child) {
 // ---- 5. Side by side ------------------------------------------------------------------------
 
 inline Result<void> Demo::compare() {
-  std::string head = fmt::format("\n{:6}{:>13}{:>20}", "part", "as prepared", "parent");
+  std::string head = fmt::format("\n{:6}{:>13}{:>21}", "part", "as prepared", "parent");
   for (unsigned i = 1; i <= children_.size(); ++i) {
     head += fmt::format("{:>18}", fmt::format("child {}", i));
   }
@@ -164,11 +164,11 @@ inline Result<void> Demo::show_part(unsigned part) {
     if (auto said = child.say(tick); !said) return said;
   }
   const auto expected = prepared_.at("parts").at(part).get<std::uint32_t>();
-  std::string row = fmt::format("{:6}{:13x}", fmt::format("{}/{}", part + 1, parts), expected);
+  std::string row = fmt::format("{:6}     {:08x}", fmt::format("{}/{}", part + 1, parts), expected);
   const auto parent = parent_->answer();
   if (!parent) return parent.error();
   const auto changed = parent->at("checksum").get<std::uint32_t>();
-  row += fmt::format("{:>4}: {:8x} new", parent->at("counter").get<int>(), changed);
+  row += fmt::format("{:>7}: {:08x} new", parent->at("counter").get<int>(), changed);
   if (changed == expected) return wrong("the parent's own change is not there");
   for (Program& child : children_) {
     const auto answer = child.answer();
@@ -177,10 +177,10 @@ inline Result<void> Demo::show_part(unsigned part) {
     const auto checksum = answer->at("checksum").get<std::uint32_t>();
     if (checksum != expected || counter != counter_) {
       progress_.say(row);
-      return wrong(fmt::format("pid {}: counter {}, checksum {:x}; must be {} and {:x}",
+      return wrong(fmt::format("pid {}: counter {}, checksum {:08x}; must be {} and {:08x}",
                                child.pid(), counter, checksum, counter_, expected));
     }
-    row += fmt::format("{:>4}: {:8x} ok", counter, checksum);
+    row += fmt::format("{:>5}: {:08x} ok", counter, checksum);
   }
   progress_.say(row);
   return {};
@@ -205,23 +205,23 @@ inline Result<void> Demo::verify() {
     report_.children[i].pages_end = row->pages_fetched;
   }
   report_.wire_end = wire_bytes();
-  progress_.done(fmt::format("{:x}, as prepared", expected));
+  progress_.done(fmt::format("{:08x}, as prepared", expected));
   return {};
 }
 
 // ---- 7. The end -----------------------------------------------------------------------------
 
 inline Result<void> Demo::finish() {
-  progress_.step("reclaim; parent and children end");
+  progress_.step("children, image and parent end");
+  for (Program& child : children_) {
+    if (auto ended = child.quit(); !ended) return ended;
+  }
   const auto agent = machines_->parent_agent().connect();
   if (!agent) return agent.error();
   local::Reclaim request;
   request.handler = HandlerId{handler};
   const auto done = agent->call<local::Done>(request, local::within(std::chrono::seconds(10)));
   if (!done) return done.error();
-  for (Program& child : children_) {
-    if (auto ended = child.quit(); !ended) return ended;
-  }
   if (auto ended = parent_->quit(); !ended) return ended;
   progress_.done();
   return {};

@@ -114,7 +114,7 @@ class Program {
     std::string what = during + ": ";
     if (status) what += "it ended with status " + std::to_string(testbed::shell_status(*status));
     what += ": " + log_line();
-    return Error(Errc::child_died, what.c_str()).in(name_.c_str());
+    return Error(Errc::connection_lost, what.c_str()).in(name_.c_str());
   }
 
   std::string name_;

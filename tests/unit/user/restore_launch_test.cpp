@@ -4,6 +4,7 @@
 #include "restore_fixture.hpp"
 
 #include <grp.h>
+#include <sys/mman.h>
 
 namespace mitosis::restore::test {
 namespace {
@@ -66,6 +67,7 @@ TEST_F(RestoreLaunch, TheLaunchersOwnStateDoesNotLeakIntoTheChild) {
     ::signal(SIGUSR1, SIG_IGN);
     ::signal(SIGPIPE, SIG_IGN);
     ::umask(0777);
+    ::mlockall(MCL_FUTURE);
     sigset_t all;
     sigfillset(&all);
     ::sigprocmask(SIG_SETMASK, &all, nullptr);

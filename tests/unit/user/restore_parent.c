@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -179,6 +180,9 @@ int main(int argc, char** argv) {
   CHECK(25, waitpid(child, &status, 0) == child && WEXITSTATUS(status) == 5);
   char cwd[4096];
   CHECK(26, getcwd(cwd, sizeof cwd) != NULL && strncmp(argv[2], cwd, strlen(cwd)) == 0);
+  struct itimerval timer;
+  CHECK(30, getitimer(ITIMER_REAL, &timer) == 0 && timer.it_value.tv_sec == 0);
+  CHECK(31, prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1);
   CHECK(27, printf("restored\n") > 0 && fflush(stdout) == 0);
   return 0;
 }

@@ -130,9 +130,14 @@ TEST_F(RestoreRefuse, AFailureAfterThePointOfNoReturnIsReported) {
   auto builder = describe_parent();
   builder.mm.start_code = 0;  // the kernel takes only addresses that can be mapped
   TestAgent agent(*parent_, builder.finish());
+  testing::internal::CaptureStderr();
   const int status = resume(agent);
+  const std::string said = testing::internal::GetCapturedStderr();
   EXPECT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), exit_not_restored);
+  EXPECT_EQ(said,
+            "mitosis: resume: restore the memory's attributes: failed in the new child; "
+            "the agent's log says why\n");
   ASSERT_TRUE(agent.failure());
   EXPECT_EQ(agent.failure()->code, Errc::system_call_failed);
   EXPECT_EQ(agent.failure()->os_errno, EINVAL);

@@ -13,7 +13,7 @@ enum OpFlag : std::uint32_t {
   op_ignore = 1,   ///< anything will do
   op_equal = 2,    ///< `expect`, exactly
   op_store = 4,    ///< no error; its low 32 bits are written to `at`
-  op_compare = 8,  ///< no error, and the 32 bits at `at` are `expect`; else quit without a report
+  op_compare = 8,  ///< no error, and the 32 bits at `at` are `expect`; else no packet
 };
 
 struct Op {
@@ -26,9 +26,11 @@ struct Op {
 };
 static_assert(sizeof(Op) == 88);
 
-/// A packet for the agent, prepared but for errno and the op's first argument. The packet follows.
+/// What is said when an op fails: a packet to the agent, prepared but for errno and the op's first
+/// argument, and a line on standard error. All by address.
 struct OpReport {
-  std::uint64_t bytes = 0;
+  std::uint64_t packet = 0, packet_bytes = 0;
+  std::uint64_t line = 0, line_bytes = 0;
 };
 
 /// All that the blob knows: its ops, what to leave behind, and how to report a failure.

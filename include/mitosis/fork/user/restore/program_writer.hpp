@@ -12,6 +12,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <new>
+#include <string>
 #include <vector>
 
 namespace mitosis::restore {
@@ -120,8 +121,14 @@ inline void ProgramWriter::step(const char* name) {
     if (std::memcmp(&packet[i], &errno_mark, 4) == 0) errno_at_ = i;
     if (std::memcmp(&packet[i], &address_mark, 8) == 0) address_at_ = i;
   }
-  report_ = put_value(OpReport{packet.size()});
-  put(packet);
+  std::string line = "mitosis: resume: ";
+  line.append(name).append(": failed in the new child; the agent's log says why\n");
+  OpReport report;
+  report.packet = put(packet);
+  report.packet_bytes = packet.size();
+  report.line = put(Bytes(reinterpret_cast<const std::uint8_t*>(line.data()), line.size()));
+  report.line_bytes = line.size();
+  report_ = put_value(report);
 }
 
 inline Result<const OpProgram*> ProgramWriter::finish(std::uint64_t frame, std::uint64_t scratch,

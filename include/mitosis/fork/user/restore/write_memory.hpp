@@ -56,6 +56,7 @@ inline void write_vdso_to(const SpecialRanges& parent, const Keep& keep, Program
 /// Unmaps all of the launcher but `keep`.
 inline void write_unmap(const Keep& keep, ProgramWriter& program) {
   program.step("unmap the launcher");
+  program.op(SYS_munlockall);  // MCL_FUTURE would have the kernel touch what is mapped next
   const bool scratch_first = keep.scratch.start < keep.trampoline.start;
   const Range low = scratch_first ? keep.scratch : keep.trampoline;
   const Range high = scratch_first ? keep.trampoline : keep.scratch;

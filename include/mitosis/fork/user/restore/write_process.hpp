@@ -5,6 +5,7 @@
 #include <linux/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 
 #include <mitosis/fork/user/restore/program_writer.hpp>
 #include <mitosis/mem/descriptor/view.hpp>
@@ -69,8 +70,16 @@ inline void write_limits(const DescriptorView& view, ProgramWriter& program) {
   }
 }
 
-inline void write_umask(const DescriptorView& view, ProgramWriter& program) {
+/// What a fork gives its child, and what the launcher must not pass on.
+inline void write_attributes(const DescriptorView& view, ProgramWriter& program) {
+  program.step("restore the process's attributes");
   program.op(SYS_umask, view.mm().umask);
+  // A launcher that has changed its user is not dumpable, and could not open its own /proc files.
+  program.op(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+  const std::uint64_t no_timer = program.put_value(itimerval{});
+  for (const int timer : {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF}) {
+    program.op(SYS_setitimer, timer, no_timer, 0);
+  }
 }
 
 }  // namespace mitosis::restore

@@ -47,7 +47,7 @@ inline Result<const OpProgram*> write_program(const DescriptorView& view, const 
   // What is noted in the kernel; last the files, of which the steps before used some.
   write_mm(view, opened.exe.get(), program);
   write_sigactions(view, program);
-  write_umask(view, program);
+  write_attributes(view, program);
   write_thread(thread, program);
   write_files(opened.files, {socket, uffd}, program);
   write_limits(view, program);

@@ -20,6 +20,7 @@ namespace mitosis::arch {
   using restore::OpProgram;
   const std::uint8_t* begin = nullptr;
   const std::uint8_t* end = nullptr;
+  static_assert(sizeof(restore::OpReport) == 32, "its fields are read at 0, 8, 16 and 24");
   // rbx: OpProgram, rbp: the op. The kernel changes rax, rcx and r11 only.
   asm(R"(
     .pushsection .rodata
@@ -70,10 +71,10 @@ namespace mitosis::arch {
     mov   %[nr_sigreturn], %%eax
     syscall
     ud2
-  6:  # failed: complete the op's report and send it
-    mov   %c[report](%%rbp), %%rsi
-    mov   (%%rsi), %%rdx
-    add   $8, %%rsi
+  6:  # failed: complete the op's packet and send it
+    mov   %c[report](%%rbp), %%r8
+    mov   (%%r8), %%rsi
+    mov   8(%%r8), %%rdx
     neg   %%eax
     mov   %c[errno_at](%%rbx), %%rcx
     mov   %%eax, (%%rsi,%%rcx)
@@ -86,7 +87,13 @@ namespace mitosis::arch {
     xor   %%r9d, %%r9d
     mov   %[nr_sendto], %%eax
     syscall
-  7:  # quit
+  7:  # say so and quit
+    mov   %c[report](%%rbp), %%r8
+    mov   16(%%r8), %%rsi
+    mov   24(%%r8), %%rdx
+    mov   $2, %%edi
+    mov   %[nr_write], %%eax
+    syscall
     mov   %[status], %%edi
     mov   %[nr_exit], %%eax
     syscall
@@ -110,7 +117,7 @@ namespace mitosis::arch {
         [store] "i"(restore::op_store), [compare] "i"(restore::op_compare),
         [status] "i"(restore::exit_not_restored), [nr_munmap] "i"(__NR_munmap),
         [nr_sigreturn] "i"(__NR_rt_sigreturn), [nr_sendto] "i"(__NR_sendto),
-        [nr_exit] "i"(__NR_exit_group));
+        [nr_write] "i"(__NR_write), [nr_exit] "i"(__NR_exit_group));
   return {begin, static_cast<std::size_t>(end - begin)};
 }
 

@@ -37,7 +37,8 @@ int run(const StatsArguments& arguments) {
     return exit_ok;
   }
   Table table({"COUNTER", ">VALUE"});
-  for (const auto& [path, value] : stats.flatten().items()) {
+  const auto flat = stats.flatten();
+  for (const auto& [path, value] : flat.items()) {
     std::string name = path.substr(path.empty() ? 0 : 1);
     std::replace(name.begin(), name.end(), '/', '.');
     table.add({name, value.is_string() ? value.get<std::string>() : value.dump()});

@@ -91,6 +91,19 @@ TEST(Ps, ShowsAllRowsOfSeveralAnswers) {
   EXPECT_EQ(rows[1].at("pages_total"), 76'800);
 }
 
+TEST(Stats, AreATableOrTheAgentsOwnJson) {
+  const auto serve = [](const local::Channel& channel) {
+    (void)expect<local::Stats>(channel);
+    tell(channel, local::StatsText{R"({"faults": 12, "resume": {"p50_us": 1.5}})"});
+  };
+  const FakeAgent first(serve), second(serve);
+  const Outcome text = run_command({"stats", "--socket", first.socket()});
+  EXPECT_EQ(text.status, 0) << text.err;
+  EXPECT_EQ(text.out, "COUNTER        VALUE\nfaults            12\nresume.p50_us    1.5\n");
+  const Outcome json = run_command({"stats", "--json", "--socket", second.socket()});
+  EXPECT_EQ(nlohmann::json::parse(json.out).at("faults"), 12);
+}
+
 TEST(Reclaim, SaysWhatTheAgentSays) {
   const FakeAgent agent([](const local::Channel& channel) {
     const auto request = expect<local::Reclaim>(channel);

@@ -98,6 +98,8 @@ inline Result<void> Demo::resume(unsigned number) {
                "resume",
                "1",
                std::to_string(handler),
+               "--policy",
+               options_.policy,
                "--key-file",
                machines_->directory().file("key"),
                "--socket",

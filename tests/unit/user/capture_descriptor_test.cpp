@@ -152,6 +152,28 @@ TEST(CaptureShadow, ADirtyFileMappingIsCarriedWhole) {
   ::munmap(dirty, 6 * page_size);
 }
 
+TEST(CaptureShadow, APrivateFileThatIsGoneIsNamedAsItWas) {
+  const Folder folder;
+  const std::string path = folder.file("library.so");
+  std::ofstream(path) << std::string(2 * page_size, 'x');
+  char* mapped = nullptr;
+  {
+    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    mapped =
+        static_cast<char*>(::mmap(nullptr, 2 * page_size, PROT_READ, MAP_PRIVATE, file.get(), 0));
+  }
+  std::filesystem::remove(path);
+  const StoppedProgram program([] {});
+  const Capture capture(program);
+  ASSERT_TRUE(capture.ok());
+  const auto vma = capture.vma_at(mapped);
+  ASSERT_TRUE(vma.has_value());
+  EXPECT_EQ(vma->kind, static_cast<std::uint32_t>(VmaKind::private_file));
+  EXPECT_EQ(capture.view().string(vma->path), path + " (deleted)");  // not to be found anywhere
+  EXPECT_EQ(vma->file_size, 2 * page_size);
+  ::munmap(mapped, 2 * page_size);
+}
+
 TEST(CaptureShadow, AncestorsKeepWhatTheChildHasNotFetched) {
   char* const memory = map(16);
   const StoppedProgram program([&] { std::memset(memory + 4 * page_size, 1, 2 * page_size); });
@@ -190,7 +212,7 @@ TEST(CaptureShadow, AncestorsKeepWhatTheChildHasNotFetched) {
 TEST(CaptureShadow, MemoryThatAForkLeavesOutIsRefused) {
   char* const memory = map(4);
   const StoppedProgram parent([] {});
-  const StoppedProgram shadow([&] { ::munmap(memory + page_size, 2 * page_size); });
+  const StoppedProgram shadow([&] { ::munmap(memory + page_size, page_size); });
   const auto facts = check_parent(parent.pid());
   ASSERT_TRUE(facts.ok());
   CaptureRequest request;

@@ -106,6 +106,12 @@ TEST(MappingKind, MemoryOfAResumedChildIsItsOwn) {
   EXPECT_EQ(kind_of(cached), VmaKind::anonymous);
 }
 
+TEST(MappingKind, PrivateMemoryOfAFileThatIsGoneComesAlong) {
+  EXPECT_TRUE(check_mapping(mapping("/tmp/gone (deleted)", false)).ok());
+  EXPECT_TRUE(check_mapping(mapping("/memfd:buffer (deleted)", false)).ok());
+  EXPECT_FALSE(check_mapping(mapping("/anon_hugepage (deleted)", false)).ok());
+}
+
 TEST(MappingKind, RefusesByName) {
   const std::pair<const char*, const char*> shared[] = {
       {"", "shared anonymous memory"},

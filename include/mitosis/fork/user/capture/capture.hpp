@@ -46,21 +46,14 @@ inline Result<void> check_facts(const local::ShadowFacts& facts) {
 }
 
 /// Memory that a fork leaves out would be missing in the children.
-inline Result<void> check_all_copied(const std::vector<AddressRange>& parent,
-                                     const std::vector<Mapping>& shadow) {
-  std::size_t at = 0;
-  for (const AddressRange& range : parent) {
-    std::uint64_t covered = range.start;
-    while (at < shadow.size() && shadow[at].end <= covered) ++at;
-    for (std::size_t i = at; i < shadow.size() && shadow[i].start <= covered; ++i) {
-      covered = std::max(covered, shadow[i].end);
-    }
-    if (covered >= range.end) continue;
-    const std::string about =
-        fmt::format("the memory at {:x}-{:x} is marked MADV_DONTFORK", range.start, range.end);
-    return Error(Errc::unsupported_process, about.c_str()).in("check memory");
-  }
-  return {};
+inline Result<void> check_all_copied(int process, const ParentFacts& parent) {
+  const Result<std::vector<char>> status = read_at(process, "status", 1u << 20);
+  if (!status) return status.error();
+  const std::uint64_t copied = mapped_kib(view(*status));
+  if (copied >= parent.memory_kib) return {};
+  const std::string about =
+      fmt::format("{} KiB of its memory are marked MADV_DONTFORK", parent.memory_kib - copied);
+  return Error(Errc::unsupported_process, about.c_str()).in("check memory");
 }
 
 /// The pages of all mappings that have any of their own.
@@ -176,9 +169,7 @@ inline Result<Captured> capture_shadow(const CaptureRequest& request, const Pare
   if (!mappings) return mappings.error();
   if (mappings->empty()) return Error(Errc::unsupported_process, "it has no memory any more");
   if (Result<void> ok = check_mappings(*mappings); !ok) return ok.error();
-  if (Result<void> ok = detail::check_all_copied(facts.mappings, *mappings); !ok) {
-    return ok.error();
-  }
+  if (Result<void> ok = detail::check_all_copied(process->get(), facts); !ok) return ok.error();
 
   // 4. The pages it has.
   Result<Pagemap> pagemap = Pagemap::open(process->get(), request.method);

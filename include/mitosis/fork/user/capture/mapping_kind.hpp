@@ -23,15 +23,16 @@ inline std::string_view cannot_be_captured(const Mapping& m) noexcept {
     return "shared anonymous memory";
   }
   if (path.starts_with("/SYSV")) return "System V shared memory";
-  if (path.starts_with(own_memfd) && !m.shared) return "";
-  if (path.starts_with("/memfd:")) return "a memfd";
+  // What is private of a file that is gone comes along page by page, as of any file that differs.
+  const bool gone = path.starts_with('/') && path.ends_with(deleted_suffix);
   if (path.starts_with("anon_inode:")) return "a kernel object";
   if (path.starts_with("/anon_hugepage")) return "huge pages of hugetlbfs";
   if (path.starts_with("/[aio]")) return "an asynchronous I/O context";
   if (path.starts_with("socket:")) return "a socket's ring";
-  if (path == "/dev/zero" && !m.shared) return "";
+  if (path == "/dev/zero") return "";
+  if (path.starts_with("/memfd:")) return m.shared ? "a memfd" : "";
   if (path.starts_with("/dev/") && !path.starts_with("/dev/shm/")) return "a device";
-  if (path.starts_with('/') && path.ends_with(deleted_suffix)) return "a deleted file";
+  if (gone) return m.shared ? "a deleted file" : "";
   if (path.empty() && m.shared) return "shared anonymous memory";
   if (!path.empty() && !path.starts_with('/') && !path.starts_with('[')) return "of no known kind";
   return "";
@@ -39,14 +40,19 @@ inline std::string_view cannot_be_captured(const Mapping& m) noexcept {
 
 }  // namespace detail
 
-/// The first mapping that cannot be captured, refused by what it is and where.
+/// Refuses a mapping that cannot be captured, by what it is and where.
+inline Result<void> check_mapping(const Mapping& m) {
+  const std::string_view what = detail::cannot_be_captured(m);
+  if (what.empty()) return {};
+  const std::string about = fmt::format("the memory at {:x}-{:x} ({}) is {}", m.start, m.end,
+                                        m.path.empty() ? "no name" : m.path, what);
+  return Error(Errc::unsupported_process, about.c_str()).in("check memory");
+}
+
+/// The same for the first of many.
 inline Result<void> check_mappings(const std::vector<Mapping>& mappings) {
   for (const Mapping& m : mappings) {
-    const std::string_view what = detail::cannot_be_captured(m);
-    if (what.empty()) continue;
-    const std::string about = fmt::format("the memory at {:x}-{:x} ({}) is {}", m.start, m.end,
-                                          m.path.empty() ? "no name" : m.path, what);
-    return Error(Errc::unsupported_process, about.c_str()).in("check memory");
+    if (Result<void> ok = check_mapping(m); !ok) return ok;
   }
   return {};
 }

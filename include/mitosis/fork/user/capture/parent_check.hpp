@@ -8,8 +8,8 @@
 
 #include <fmt/format.h>
 
-#include <mitosis/fork/user/capture/mapping_kind.hpp>
 #include <mitosis/fork/user/capture/proc_fds.hpp>
+#include <mitosis/fork/user/capture/shared_maps.hpp>
 
 #include <cstdint>
 #include <string>
@@ -17,24 +17,29 @@
 
 namespace mitosis::capture {
 
-struct AddressRange {
-  std::uint64_t start = 0, end = 0;
-};
-
 /// What the parent was like when it called prepare.
 struct ParentFacts {
   pid_t pid = 0;
   std::uint32_t umask = 0;
   std::string name;  ///< comm
   std::string cwd;
-  std::vector<OpenFile> files;         ///< ascending
-  std::vector<AddressRange> mappings;  ///< ascending; the shadow must have them all
+  std::vector<OpenFile> files;   ///< ascending
+  std::uint64_t memory_kib = 0;  ///< mapped, but for the stack; the shadow must have as much
 };
 
 namespace detail {
 
 inline Error refuse(const std::string& what) {
   return Error(Errc::unsupported_process, what.c_str()).in("check the process");
+}
+
+/// What is mapped but for the stack, which may grow any time, of a /proc/PID/status; 0: not told.
+inline std::uint64_t mapped_kib(std::string_view status) noexcept {
+  const auto kib = [status](std::string_view key) {
+    std::string_view value = field(status, key);  // "1234 kB"
+    return number(take_until(value, ' ')).value_or(0);
+  };
+  return kib("VmSize") - kib("VmStk");
 }
 
 /// /proc/PID/status: threads, tracer, seccomp, umask.
@@ -57,6 +62,7 @@ inline Result<void> check_status(int process, ParentFacts& facts) {
   }
   facts.umask = number<std::uint32_t>(field(text, "Umask"), 8).value_or(022);
   facts.name = std::string(field(text, "Name"));
+  facts.memory_kib = mapped_kib(text);
   return {};
 }
 
@@ -65,16 +71,6 @@ inline Result<void> check_timers(int process) {
   const Result<std::vector<char>> timers = read_at(process, "timers", 1u << 20);
   if (timers && !timers->empty()) return refuse("it has a POSIX timer (timer_create)");
   return {};
-}
-
-inline Result<void> check_memory(int process, ParentFacts& facts) {
-  const Result<std::vector<char>> text = read_at(process, "maps", max_maps_text);
-  if (!text) return text.error();
-  const Result<std::vector<Mapping>> mappings = parse_maps(view(*text));
-  if (!mappings) return mappings.error();
-  facts.mappings.reserve(mappings->size());
-  for (const Mapping& m : *mappings) facts.mappings.push_back({m.start, m.end});
-  return check_mappings(*mappings);
 }
 
 }  // namespace detail
@@ -103,8 +99,8 @@ inline Result<ParentFacts> check_parent(pid_t pid, Span<const std::int32_t> own_
   if (cwd->ends_with(deleted_suffix)) return detail::refuse("its working directory is deleted");
   facts.cwd = std::move(*cwd);
 
-  // Last, because a clone() under way holds the memory map on older kernels.
-  if (Result<void> ok = detail::check_memory(process->get(), facts); !ok) return ok.error();
+  // Last, because a clone() under way holds the memory map.
+  if (Result<void> ok = check_shared_mappings(process->get()); !ok) return ok.error();
   return facts;
 }
 

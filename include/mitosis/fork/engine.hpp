@@ -68,6 +68,10 @@ class Engine {
   /// came.
   [[nodiscard]] bool skipped() const noexcept { return skipped_from_ < end_; }
   void look_again() noexcept;
+  /// next_eager shall begin at `page` again: what it planned there could not be carried out.
+  void look_again_from(PageNumber page) noexcept {
+    if (page < eager_at_) eager_at_ = page;
+  }
   /// next_eager shall ask for these pages one by one.
   void go_carefully(PageRange pages) noexcept {
     if (pages.end() > careful_until_) careful_until_ = pages.end();

@@ -137,7 +137,13 @@ void Child<P, Pf>::pump_eager() noexcept {
       post(plan, deadline);
       const bool starved = engine_.ops().used() < out;  // of landings
       if (plan.action == Action::map_cached) {
-        carry_out(plan, plan.range.first, deadline);
+        const Landing landing = install(plan.range, nullptr, plan.key, stats_.cached);
+        if (landing == Landing::failed) eager_error_ = Errc::out_of_memory;
+        if (landing == Landing::changing) {
+          engine_.look_again_from(plan.range.first);
+          retry_soon();
+          break;
+        }
       } else if (plan.action == Action::fail) {
         eager_error_ = plan.error;
       }

@@ -201,6 +201,7 @@ class Machine {
     process->serve(std::move(driver), slot);
     if (!policy.eager()) return done(process);
     starting_.push_back({process, done});
+    process->on_progress = [this] { look_after(); };
     process->child()->start_eager();
     look_after();
   }

@@ -116,6 +116,7 @@ class Process : public std::enable_shared_from_this<Process> {
       armed_ = Time::never;
       child_->on_time(events_.now());
       arm();
+      if (on_progress) on_progress();
     });
   }
 
@@ -125,6 +126,7 @@ class Process : public std::enable_shared_from_this<Process> {
   [[nodiscard]] bool exited() const noexcept { return exited_; }
   [[nodiscard]] std::size_t sleeping() const noexcept { return sleepers_.size(); }
 
+  std::function<void()> on_progress;  ///< time has moved the driver along
   RunPolicy policy;
   std::shared_ptr<const Image> image;  ///< what it was resumed from; null for any other
 

@@ -17,6 +17,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -27,6 +28,7 @@ struct FetchedDescriptor {
   std::vector<std::uint8_t> bytes;
   Generation generation{};
   std::uint64_t lease_ms = 0;  ///< 0: there is no lease
+  std::string policy;          ///< that it was prepared with
 };
 
 /// One session to one machine, made at the first call and again after a loss. Calls of several
@@ -240,7 +242,7 @@ inline Result<FetchedDescriptor> Client::query_descriptor(HandlerId handler, con
         if (head->total_bytes > max_descriptor) {
           return Error(Errc::bad_message, "a descriptor over 64 MiB");
         }
-        FetchedDescriptor whole{{}, head->generation, head->lease_ms};
+        FetchedDescriptor whole{{}, head->generation, head->lease_ms, head->policy};
         while (whole.bytes.size() < head->total_bytes) {
           Result<wire::Frame> next = stream.receive(wire::max_frame_payload, deadline);
           if (!next.ok()) return next.error();

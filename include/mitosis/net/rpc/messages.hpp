@@ -9,6 +9,7 @@
 #include <mitosis/net/wire/limit.hpp>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace mitosis::rpc {
@@ -47,9 +48,10 @@ struct DescriptorHead {
   std::uint64_t total_bytes = 0;
   Generation generation{};
   std::uint64_t lease_ms = 0;  ///< renew before it ends; 0: there is no lease
+  std::string policy;          ///< that it was prepared with: what its children have by default
   template <class A>
   void fields(A& a) {
-    a(total_bytes, generation, lease_ms);
+    a(total_bytes, generation, lease_ms, policy);
   }
 };
 struct DescriptorPart {

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace mitosis::rpc {
@@ -24,6 +25,7 @@ struct DescriptorLease {
   std::shared_ptr<const std::vector<std::uint8_t>> bytes;  ///< not null, at most max_descriptor
   Generation generation{};
   std::uint64_t lease_ms = 0;
+  std::string policy = {};
 };
 
 /// The agent implements it. Called by all session threads at once; a call may block until the

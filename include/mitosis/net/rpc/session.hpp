@@ -127,7 +127,8 @@ class Session {
     if (all.size() > max_descriptor) {
       return send(frame.header, ErrorReply{Error(Errc::limit_exceeded, "descriptor")});
     }
-    if (!send(frame.header, DescriptorHead{all.size(), lease->generation, lease->lease_ms})) {
+    if (!send(frame.header,
+              DescriptorHead{all.size(), lease->generation, lease->lease_ms, lease->policy})) {
       return false;
     }
     for (std::size_t at = 0; at < all.size(); at += max_part) {

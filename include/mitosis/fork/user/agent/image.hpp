@@ -14,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -32,9 +33,9 @@ struct ImageName {
 class Image {
  public:
   /// Checks the bytes, which came from another machine: bad_descriptor.
-  static Result<std::shared_ptr<const Image>> make(ImageName name,
-                                                   std::vector<std::uint8_t> bytes) {
-    auto image = std::shared_ptr<Image>(new Image(name, std::move(bytes)));
+  static Result<std::shared_ptr<const Image>> make(ImageName name, std::vector<std::uint8_t> bytes,
+                                                   std::string policy) {
+    auto image = std::shared_ptr<Image>(new Image(name, std::move(bytes), std::move(policy)));
     auto view = DescriptorView::parse(Bytes(image->bytes_));
     if (!view) return view.error().at_machine(name.machine).of_handler(name.handler);
     image->view_ = *view;
@@ -47,14 +48,18 @@ class Image {
 
   [[nodiscard]] const ImageName& name() const noexcept { return name_; }
   [[nodiscard]] const DescriptorView& view() const noexcept { return *view_; }
+  /// The policy that the parent was prepared with.
+  [[nodiscard]] const std::string& policy() const noexcept { return policy_; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.size(); }
   [[nodiscard]] int memfd() const noexcept { return memfd_.get(); }
   /// How many pages ancestors hold.
   [[nodiscard]] std::uint64_t pages() const noexcept { return pages_; }
 
  private:
-  Image(ImageName name, std::vector<std::uint8_t> bytes) : name_(name), bytes_(std::move(bytes)) {}
+  Image(ImageName name, std::vector<std::uint8_t> bytes, std::string policy)
+      : name_(name), policy_(std::move(policy)), bytes_(std::move(bytes)) {}
   ImageName name_;
+  std::string policy_;
   std::vector<std::uint8_t> bytes_;
   std::optional<DescriptorView> view_;  // set by make
   UniqueFd memfd_;
@@ -65,10 +70,11 @@ class Image {
 class Images {
  public:
   /// The image of that name, made of `bytes` where there is none yet.
-  Result<std::shared_ptr<const Image>> get(ImageName name, std::vector<std::uint8_t> bytes) {
+  Result<std::shared_ptr<const Image>> get(ImageName name, std::vector<std::uint8_t> bytes,
+                                           std::string policy) {
     const std::lock_guard lock(mutex_);
     if (auto image = images_[name].lock()) return image;
-    auto image = Image::make(name, std::move(bytes));
+    auto image = Image::make(name, std::move(bytes), std::move(policy));
     if (image) images_[name] = *image;
     std::erase_if(images_, [](const auto& entry) { return entry.second.expired(); });
     return image;

@@ -47,7 +47,8 @@ inline Result<std::shared_ptr<const Image>> Session::fetch(MachineId machine, Ha
   if (machine != MachineId::none && machine != worker_.options.machine) {
     auto lease = worker_.peers->query(machine, handler, key, deadline);
     if (!lease) return lease.error();
-    auto image = worker_.images.get({machine, handler, lease->generation}, std::move(lease->bytes));
+    auto image = worker_.images.get({machine, handler, lease->generation}, std::move(lease->bytes),
+                                    std::move(lease->policy));
     if (image) worker_.peers->learn_addresses((*image)->view());
     return image;
   }
@@ -56,27 +57,27 @@ inline Result<std::shared_ptr<const Image>> Session::fetch(MachineId machine, Ha
                         : worker_.parents.get_as(handler, uid, deadline);
   if (!parent) return parent.error();
   return worker_.images.get({worker_.options.machine, handler, (*parent)->generation},
-                            *(*parent)->descriptor);
+                            *(*parent)->descriptor, (*parent)->policy);
 }
 
 /// From the request to the child's first instruction.
 inline Result<void> Session::resume(const local::Packet& packet) {
-  // 1. What is asked for, and whether it is compiled.
+  // 1. The descriptor.
   auto message = local::decode_packet<local::Resume>(Bytes(packet.bytes));
   if (!message) return message.error();
-  const std::string& text = !message->policy.empty()  ? message->policy
-                            : !ticket_.policy.empty() ? ticket_.policy
-                                                      : worker_.options.policy;
-  auto policy = parse_policy(text.c_str(), text.size());
-  if (!policy) return Error(policy.error()).of_handler(message->handler).in("resume");
-  if (auto r = with_policy(*policy, [](auto) {}); !r) return r.error().in("resume");
-
-  // 2. The descriptor, and the cache that its children share.
-  auto fetched = ticket_.image != nullptr
-                     ? Result<std::shared_ptr<const Image>>(ticket_.image)
+  auto fetched = ticket_ != nullptr
+                     ? Result<std::shared_ptr<const Image>>(ticket_)
                      : fetch(message->machine, message->handler, message->key, packet.sender.uid);
   if (!fetched) return Error(fetched.error()).of_handler(message->handler);
   const std::shared_ptr<const Image> image = *fetched;
+
+  // 2. The policy, which must be compiled, and the cache that its children share.
+  const std::string& text = message->policy.empty() ? image->policy() : message->policy;
+  auto policy = parse_policy(text.c_str(), text.size());
+  if (!policy) return Error(policy.error()).of_handler(message->handler).in("resume");
+  if (!FullMatrix::contains(*policy)) {
+    return with_policy(*policy, [](auto) {}).error().of_handler(message->handler).in("resume");
+  }
   std::shared_ptr<LocalCache> cache;
   UniqueFd cache_view;
   if (policy->cache == CacheKind::local) {

@@ -21,7 +21,8 @@ class AgentService final : public rpc::Service {
                                                 const AuthKey& key) override {
     auto parent = parents_.get(handler, &key, as_clock(caller.deadline));
     if (!parent) return parent.error();
-    return rpc::DescriptorLease{(*parent)->descriptor, (*parent)->generation, lease_ms()};
+    return rpc::DescriptorLease{(*parent)->descriptor, (*parent)->generation, lease_ms(),
+                                (*parent)->policy};
   }
   Result<void> fallback_read(const rpc::Caller&, const TargetName& target, std::uint64_t address,
                              MutableBytes into) override {

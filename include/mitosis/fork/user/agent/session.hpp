@@ -16,14 +16,9 @@ namespace mitosis::agent {
 /// Runs on the connection's thread until the peer closes it or becomes a shadow.
 class Session {
  public:
-  /// A child made by spawn resumes what its caller has already asked for: it needs no query.
-  struct Ticket {
-    std::shared_ptr<const Image> image;
-    std::string policy;
-  };
-
   Session(Worker& worker, local::Channel channel) : worker_(worker), channel_(std::move(channel)) {}
-  Session(Worker& worker, local::Channel channel, Ticket ticket)
+  /// For a child made by spawn: its caller has fetched what it resumes.
+  Session(Worker& worker, local::Channel channel, std::shared_ptr<const Image> ticket)
       : worker_(worker), channel_(std::move(channel)), ticket_(std::move(ticket)) {}
 
   void run();
@@ -58,7 +53,7 @@ class Session {
 
   Worker& worker_;
   local::Channel channel_;
-  Ticket ticket_;
+  std::shared_ptr<const Image> ticket_;
   bool done_ = false;  ///< the connection has served its purpose
 };
 

@@ -76,7 +76,6 @@ inline Result<void> Session::spawn(local::Packet packet) {
 
   const auto tell = std::make_shared<const detail::ExitTeller>(
       UniqueFd(::fcntl(channel_.fd(), F_DUPFD_CLOEXEC, 0)));
-  const Ticket ticket{*image, message->policy};
   for (std::uint32_t left = message->count; left > 0; --left) {
     int pair[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
@@ -90,7 +89,7 @@ inline Result<void> Session::spawn(local::Packet packet) {
         worker_.spawner->spawn(order, [tell](int pid, int status) { (*tell)(pid, status); });
     if (!process) return process.error();
     theirs.reset();
-    Session child(worker_, local::Channel(std::move(ours)), ticket);
+    Session child(worker_, local::Channel(std::move(ours)), *image);
     if (auto r = child.resume_spawned(); !r) return r;
     const int pidfd = process->pidfd.get();
     const local::Spawned spawned{{process->pid}, left - 1};

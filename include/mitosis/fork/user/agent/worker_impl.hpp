@@ -164,8 +164,8 @@ inline void Worker::adopt_children() {
     const auto adopt = [&]() -> Result<void> {
       auto bytes = read_all(slot.descriptor_fd);
       if (!bytes) return bytes.error();
-      auto image =
-          images.get({slot.machine, slot.handler, slot.generation}, std::move(bytes).value());
+      auto image = images.get({slot.machine, slot.handler, slot.generation},
+                              std::move(bytes).value(), slot.policy);
       if (!image) return image.error();
       peers->learn_addresses((*image)->view());
       auto policy = parse_policy(slot.policy, std::strlen(slot.policy));

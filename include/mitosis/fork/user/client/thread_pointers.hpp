@@ -12,11 +12,10 @@
 #include <cstddef>
 #include <cstdint>
 
-// glibc 2.35 on; weak, so that the library also loads with an older one.
-extern "C" {
+// glibc 2.35 on; weak, so that the library also loads with an older one. Declared as <sys/rseq.h>
+// does it, without extern "C": a program may include both.
 extern const std::ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
-}
 
 namespace mitosis::client {
 

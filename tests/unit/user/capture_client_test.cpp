@@ -252,6 +252,24 @@ TEST(ClientConnections, AForkedChildTalksForItself) {
   EXPECT_EQ(program.wait(), done);
 }
 
+TEST(ClientConnections, AResumedChildHoldsTheNumberAndConnectsAnew) {
+  FakeAgent agent;
+  for (const bool occupied : {false, true}) {
+    const Program program([&](int sd) {
+      if (!occupied) ::close(sd);  // as a restorer leaves it
+      connections().disown();
+      REQUIRE(::open("/dev/null", O_RDONLY) != sd);
+      REQUIRE(::fcntl(sd, F_GETFD) == FD_CLOEXEC);
+      REQUIRE(nil(sd).ok());
+      ::close(sd);
+      connections().disown();
+      ::close(sd);  // and where the program has closed it itself
+      REQUIRE(nil(sd).ok());
+    });
+    EXPECT_EQ(program.wait(), done);
+  }
+}
+
 TEST(ClientConnections, AChildsEndIsKeptForWait) {
   FakeAgent agent;
   agent.events_first = true;

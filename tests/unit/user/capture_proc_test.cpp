@@ -15,6 +15,7 @@ using descriptor::VmaKind;
 
 TEST(ProcMaps, ReadsAddressesRightsAndNames) {
   const std::string text =
+      "10000-11000 r-xp 00000000 00:00 0                                [anon:mitosis]\n"
       "55d0c0000000-55d0c0021000 rw-p 00000000 00:00 0                          [heap]\n"
       "7f0000000000-7f0000002000 r-xs 00003000 fe:01 1234     /lib/with space.so\n"
       "7f0000002000-7f0000003000 ---p 00000000 00:00 0 \n"

@@ -50,8 +50,12 @@ inline bool parse_mapping(std::string_view line, Mapping& to) noexcept {
 
 }  // namespace detail
 
-/// All mappings by ascending address, without [vsyscall], which is every process's. The paths are
-/// views into `text`.
+/// What the restorer leaves in a resumed child: its code, which has run. The next resume brings its
+/// own.
+inline constexpr std::string_view restorer_mapping = "[anon:mitosis]";
+
+/// All mappings by ascending address, without [vsyscall], which is every process's, and without the
+/// restorer's. The paths are views into `text`.
 inline Result<std::vector<Mapping>> parse_maps(std::string_view text) {
   std::vector<Mapping> mappings;
   while (!text.empty()) {
@@ -60,7 +64,7 @@ inline Result<std::vector<Mapping>> parse_maps(std::string_view text) {
         (!mappings.empty() && next.start < mappings.back().end)) {
       return Error(Errc::unsupported_process, "its memory map cannot be read").in("read maps");
     }
-    if (next.path == "[vsyscall]") continue;
+    if (next.path == "[vsyscall]" || next.path == restorer_mapping) continue;
     if (mappings.size() == max_mappings) {
       return Error(Errc::limit_exceeded, "it has more than 1048576 mappings").in("read maps");
     }

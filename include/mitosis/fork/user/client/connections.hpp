@@ -61,9 +61,7 @@ class Connections {
       if (slot.owner.load() != self) {
         Result<local::Channel> fresh = local::connect(local::socket_path(), open_patience);
         if (!fresh) return fresh.error();
-        if (::dup3(fresh->fd(), sd, O_CLOEXEC) < 0) {
-          return Error(Errc::system_call_failed, "dup3", errno).in("open the local agent");
-        }
+        if (Result<void> placed = place(fresh->release(), sd); !placed) return placed.error();
         slot.owner.store(self);
         slot.exits.clear();
       }
@@ -147,8 +145,15 @@ class Connections {
   };
   static void abandon(Slot& slot, int sd) noexcept {
     slot.owner.store(0);
-    const UniqueFd placeholder(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-    if (placeholder && placeholder.get() != sd) (void)::dup3(placeholder.get(), sd, O_CLOEXEC);
+    const int placeholder = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (placeholder >= 0) (void)place(placeholder, sd);
+  }
+  /// Moves a new descriptor to the number `sd`; it may have got it already, where that was free.
+  static Result<void> place(int fresh, int sd) noexcept {
+    if (fresh == sd) return {};
+    const UniqueFd owned(fresh);
+    if (::dup3(fresh, sd, O_CLOEXEC) >= 0) return {};
+    return Error(Errc::system_call_failed, "dup3", errno).in("open the local agent");
   }
   std::array<Slot, capacity> slots_;
 };

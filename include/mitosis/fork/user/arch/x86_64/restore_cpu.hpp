@@ -5,8 +5,8 @@
 #pragma once
 
 #if __has_include(<sys/platform/x86.h>)
-#ifdef __clang__  // the header is C's, and clang's C++ has no _Bool
-#define _Bool bool
+#ifdef __clang__    // the header is C's, and clang's C++ has no _Bool
+#define _Bool bool  // NOLINT(bugprone-reserved-identifier)
 #endif
 #include <sys/platform/x86.h>
 #ifdef __clang__

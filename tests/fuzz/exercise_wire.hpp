@@ -10,9 +10,11 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
+#include <memory>
+#include <utility>
 #include <vector>
 
 namespace mitosis::fuzz {
@@ -29,9 +31,8 @@ void try_message(Bytes bytes) {
   const std::vector<std::uint8_t> again = wire::encode(*message);
   const Bytes view(again.data(), again.size());
   if (again.size() != bytes.size() || !wire::decode<M>(view).ok()) std::abort();
-  if (std::memcmp(again.data(), bytes.data(), again.size()) != 0 && M::type != ErrorReply::type) {
-    std::abort();
-  }
+  const bool same = std::equal(again.begin(), again.end(), bytes.begin());
+  if (!same && M::type != ErrorReply::type) std::abort();
 }
 template <class... M>
 void try_messages(Bytes bytes) {

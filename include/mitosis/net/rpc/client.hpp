@@ -6,6 +6,7 @@
 
 #include <mitosis/net/rpc/connect.hpp>
 #include <mitosis/net/rpc/service.hpp>
+#include <mitosis/net/rpc/turn.hpp>
 #include <mitosis/net/tcp/address_book.hpp>
 #include <mitosis/net/tcp/frame_stream.hpp>
 
@@ -102,7 +103,7 @@ class Client {
   const Options options_;
   const std::uint64_t name_;  ///< random: this client, across its sessions
 
-  std::timed_mutex calls_;       ///< held for a whole call
+  Turn calls_;                   ///< held for a whole call
   std::uint64_t number_ = 0;     ///< of the last call; guarded by calls_
   std::uint64_t last_sent_ = 0;  ///< the last call that (perhaps) reached the wire; the same
 
@@ -144,8 +145,8 @@ Result<T> Client::call(const Request& request, Time deadline, const char* step,
   const auto failed = [this, step](Error error) { return error.at_machine(peer_).in(step); };
   const Time began = tcp::monotonic_now();
   const auto patience = std::chrono::milliseconds(tcp::timeout_ms(deadline, began));
-  std::unique_lock turn(calls_, std::defer_lock);
-  if (!turn.try_lock_for(patience)) {
+  const std::optional<Turn::Held> turn = calls_.take(patience);
+  if (!turn) {
     return failed(Error(Errc::timed_out, "another call to this machine is in progress"));
   }
   const std::uint64_t number = ++number_;
@@ -316,8 +317,7 @@ inline void Client::close() {
   }
   closed_.notify_all();
   if (!session) return;
-  std::unique_lock idle(calls_, std::try_to_lock);
-  if (idle.owns_lock()) {  // no call is in the middle of a frame
+  if (const auto idle = calls_.take(std::chrono::milliseconds(0))) {  // no call is in the middle of a frame
     tcp::FrameStream stream(session->fd.get());
     static_cast<void>(stream.send(wire::make_frame(Bye{}), Time{0}));
   }

@@ -123,7 +123,9 @@ Outcome spawn(const std::vector<int>& statuses, std::size_t told) {
   const std::size_t count = statuses.size();
   std::vector<testbed::Process> processes;
   for (std::size_t i = 0; i < count; ++i) {
-    auto process = testbed::Process::start({.argv = {"/bin/true"}});
+    testbed::ProcessSpec spec;
+    spec.argv = {"/bin/true"};
+    auto process = testbed::Process::start(spec);
     if (!process) return {-1, "", describe(process.error())};
     processes.push_back(std::move(*process));
   }

@@ -80,11 +80,17 @@ inline Result<void> Session::list(const local::Packet& packet) {
       listing.rows.push_back(make());
     }
   };
-  for (const auto& parent : worker_.parents.list()) {
+  const auto parents = worker_.parents.list();
+  for (const auto& parent : parents) {
     add(parent->uid, [&] { return detail::row_of(*parent, worker_.targets); });
   }
   for (const ChildSlot& slot : worker_.table.children) {
     if (slot.state.load() != static_cast<std::uint32_t>(SlotState::live)) continue;
+    // The shadow of a parent that is itself a child has a pager too, but it is no child.
+    const auto is_shadow = [&](const auto& parent) {
+      return slot.pid != 0 && static_cast<std::uint32_t>(parent->shadow_pid) == slot.pid;
+    };
+    if (std::any_of(parents.begin(), parents.end(), is_shadow)) continue;
     add(slot.uid, [&] { return detail::row_of(slot); });
   }
   return reply(listing);

@@ -6,8 +6,7 @@
 
 #include <mitosis/base/result.hpp>
 #include <mitosis/base/unique_fd.hpp>
-#include <mitosis/fork/user/agent/origin_map.hpp>
-#include <mitosis/fork/user/agent/paged_child.hpp>
+#include <mitosis/fork/user/agent/served_child.hpp>
 #include <mitosis/fork/user/agent/state_table.hpp>
 #include <mitosis/net/tcp/fabric.hpp>
 #include <mitosis/policy/name.hpp>
@@ -15,7 +14,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <future>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -77,8 +75,7 @@ class Pager {
   void forget(MachineId machine);
 
  private:
-  struct Entry;
-  using Entries = std::unordered_map<std::uint32_t, std::unique_ptr<Entry>>;
+  using Entries = std::unordered_map<std::uint32_t, std::unique_ptr<ServedChild>>;
   enum class Source : std::uint32_t { commands, rc, dct, fallback, uffd, pidfd };
 
   void run();
@@ -88,23 +85,23 @@ class Pager {
 
   Result<void> admit(Newcomer newcomer, bool resumed);
   std::unique_ptr<PagedChild> make_child(const Newcomer& newcomer, std::uint32_t number);
-  Errc replay(Entry& entry);
-  void watch(Entry& entry);
+  Errc replay(ServedChild& entry);
+  void watch(ServedChild& entry);
 
-  void read_events(Entry& entry);
-  void take_event(Entry& entry);
-  void change(Entry& entry, const AddressSpaceEvent& event);
-  bool carry_out(Entry& entry, const AddressSpaceEvent& event);
-  void adopt_fork(Entry& entry, int uffd);
-  void learn_pid(Entry& entry, std::uint32_t tid);
+  void read_events(ServedChild& entry);
+  void take_event(ServedChild& entry);
+  void change(ServedChild& entry, const AddressSpaceEvent& event);
+  bool carry_out(ServedChild& entry, const AddressSpaceEvent& event);
+  void adopt_fork(ServedChild& entry, int uffd);
+  void learn_pid(ServedChild& entry, std::uint32_t tid);
 
   template <class FabricType>
   bool poll(FabricType& fabric);
   void complete(const ReadCompletion& completion);
-  void after(Entry& entry);
+  void after(ServedChild& entry);
   void on_time(Time now);
   void sweep();
-  void end(Entry& entry);
+  void end(ServedChild& entry);
   void bury_the_dead();
 
   const std::uint32_t index_;

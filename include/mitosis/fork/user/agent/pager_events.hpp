@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <mitosis/fork/user/agent/pager.hpp>
-#include <mitosis/fork/user/agent/pager_impl.hpp>
 
 #include <cstdio>
 #include <cstdlib>
@@ -20,7 +19,7 @@ namespace mitosis::agent {
 /// The kernel writes each event into the slot itself. It lets the child go on as it does so, and
 /// finishes the write before a signal can end us: there is no moment at which a change of the
 /// address space is known to nobody.
-inline void Pager::read_events(Entry& entry) {
+inline void Pager::read_events(ServedChild& entry) {
   ChildSlot& slot = *entry.slot;
   while (!entry.ended) {
     slot.pending_at = slot.log.count();
@@ -32,7 +31,7 @@ inline void Pager::read_events(Entry& entry) {
   }
 }
 
-inline void Pager::take_event(Entry& entry) {
+inline void Pager::take_event(ServedChild& entry) {
   const uffd_msg& m = entry.slot->pending;
   const auto range = [](std::uint64_t start, std::uint64_t end) {
     return PageRange{page_of(start), (end - start) >> page_shift};
@@ -59,12 +58,12 @@ inline void Pager::take_event(Entry& entry) {
 }
 
 /// A change that a later worker would have to know goes into the log.
-inline void Pager::change(Entry& entry, const AddressSpaceEvent& event) {
+inline void Pager::change(ServedChild& entry, const AddressSpaceEvent& event) {
   if (carry_out(entry, event)) (void)entry.slot->log.append(event);
 }
 
 /// Tells the engine; true where the change concerned pages that come from an ancestor.
-inline bool Pager::carry_out(Entry& entry, const AddressSpaceEvent& event) {
+inline bool Pager::carry_out(ServedChild& entry, const AddressSpaceEvent& event) {
   Errc failed = Errc::ok;
   const bool matters = entry.origin.apply(event, failed);
   switch (event.kind) {
@@ -85,7 +84,7 @@ inline bool Pager::carry_out(Entry& entry, const AddressSpaceEvent& event) {
 
 /// The child has forked: the new process has a userfaultfd of its own, and all that is ours of the
 /// parent. Until the event was read the parent was kept in fork(2), so both are at this point.
-inline void Pager::adopt_fork(Entry& entry, int uffd) {
+inline void Pager::adopt_fork(ServedChild& entry, int uffd) {
   for (const auto& [number, other] : entries_) {
     if (other->slot->uffd == uffd) return;  // by a worker that died right after
   }
@@ -119,7 +118,7 @@ inline void Pager::adopt_fork(Entry& entry, int uffd) {
   slot->log.reset();
   (void)slot->log.copy_from(from.log);  // an incomplete log says so to a later worker
 
-  auto made = std::make_unique<Entry>();
+  auto made = std::make_unique<ServedChild>();
   made->number = next_number_++;
   made->slot = slot;
   made->cache = entry.cache;
@@ -128,14 +127,14 @@ inline void Pager::adopt_fork(Entry& entry, int uffd) {
       made->number, UserMemory(uffd, slot->poison != 0, entry.memfd, entry.cache.get()));
   (void)entry.origin.clone_into(made->origin);
   slot->state.store(static_cast<std::uint32_t>(SlotState::live), std::memory_order_release);
-  Entry& kept = *made;
+  ServedChild& kept = *made;
   entries_.emplace(kept.number, std::move(made));
   watch(kept);
   after(kept);
 }
 
 /// Which process a thread belongs to; a forked process introduces itself by its first fault.
-inline void Pager::learn_pid(Entry& entry, std::uint32_t tid) {
+inline void Pager::learn_pid(ServedChild& entry, std::uint32_t tid) {
   char path[48];
   std::snprintf(path, sizeof path, "/proc/%u/status", tid);
   const UniqueFd status(::open(path, O_RDONLY | O_CLOEXEC));

@@ -17,23 +17,6 @@
 
 namespace mitosis::agent {
 
-/// One child as its pager knows it. The slot is what survives.
-struct Pager::Entry {
-  std::uint32_t number = 0;  ///< of its cookies; never used again
-  ChildSlot* slot = nullptr;
-  std::unique_ptr<PagedChild> child;
-  OriginMap origin;
-  std::shared_ptr<LocalCache> cache;
-  std::shared_ptr<const MemfdRanges> memfd;
-  Time timer = Time::never;
-  bool ended = false;
-  struct Waiting {
-    std::promise<Result<void>> told;
-    Time deadline;
-  };
-  std::unique_ptr<Waiting> all_present;  ///< somebody waits for an eager start
-};
-
 inline Pager::Pager(std::uint32_t index, StateTable& table, Options options,
                     std::unique_ptr<TcpFabric<RC>> rc, std::unique_ptr<TcpFabric<DCT>> dct,
                     FallbackReader::Call fallback)
@@ -159,7 +142,7 @@ inline void Pager::complete(const ReadCompletion& completion) {
 }
 
 /// After anything was done with a child: its next timer, its figures, its end.
-inline void Pager::after(Entry& entry) {
+inline void Pager::after(ServedChild& entry) {
   const Time next = entry.child->next_deadline();
   if (next != entry.timer) {
     if (entry.timer != Time::never) timers_.erase({entry.timer, entry.number});
@@ -189,7 +172,7 @@ inline void Pager::after(Entry& entry) {
 inline void Pager::on_time(Time now) {
   while (!timers_.empty() && timers_.begin()->first <= now) {
     const auto it = entries_.find(timers_.begin()->second);
-    Entry& entry = *it->second;
+    ServedChild& entry = *it->second;
     timers_.erase(timers_.begin());
     entry.timer = Time::never;
     entry.child->on_time(now);
@@ -218,7 +201,7 @@ inline Result<void> Pager::adopt(Newcomer newcomer, bool resumed) {
 }
 
 inline Result<void> Pager::admit(Newcomer newcomer, bool resumed) {
-  auto entry = std::make_unique<Entry>();
+  auto entry = std::make_unique<ServedChild>();
   entry->number = next_number_++;
   entry->slot = newcomer.slot;
   entry->cache = newcomer.cache;
@@ -245,7 +228,7 @@ inline Result<void> Pager::admit(Newcomer newcomer, bool resumed) {
   newcomer.slot->pager = index_;
   newcomer.slot->state.store(static_cast<std::uint32_t>(SlotState::live),
                              std::memory_order_release);
-  Entry& kept = *entry;
+  ServedChild& kept = *entry;
   entries_.emplace(kept.number, std::move(entry));
   watch(kept);
   if (!resumed) {
@@ -285,7 +268,7 @@ inline std::unique_ptr<PagedChild> Pager::make_child(const Newcomer& newcomer,
 }
 
 /// What the child did to its address space under earlier workers.
-inline Errc Pager::replay(Entry& entry) {
+inline Errc Pager::replay(ServedChild& entry) {
   ChildSlot& slot = *entry.slot;
   if (!slot.log.complete()) return Errc::limit_exceeded;
   for (std::uint32_t i = 0; i < slot.log.count(); ++i) {
@@ -302,7 +285,7 @@ inline Errc Pager::replay(Entry& entry) {
   return Errc::ok;
 }
 
-inline void Pager::watch(Entry& entry) {
+inline void Pager::watch(ServedChild& entry) {
   const auto add = [&](int fd, Source source) {
     if (fd < 0) return;
     epoll_event event{EPOLLIN, {.u64 = static_cast<std::uint64_t>(source) << 32 | entry.number}};
@@ -317,7 +300,7 @@ inline Result<void> Pager::bring_all(std::uint64_t id, Time deadline) {
   const bool found = ask([&] {
     for (const auto& [number, entry] : entries_) {
       if (entry->slot->id != id || entry->ended) continue;
-      entry->all_present = std::make_unique<Entry::Waiting>();
+      entry->all_present = std::make_unique<ServedChild::Waiting>();
       told = entry->all_present->told.get_future();
       entry->child->start_eager();
       after(*entry);
@@ -350,7 +333,7 @@ inline void Pager::drop(std::uint64_t id) {
   });
 }
 
-inline void Pager::end(Entry& entry) {
+inline void Pager::end(ServedChild& entry) {
   if (entry.ended) return;
   entry.ended = true;
   entry.child->close();
@@ -364,7 +347,7 @@ inline void Pager::end(Entry& entry) {
 inline void Pager::bury_the_dead() {
   std::erase_if(dying_, [this](std::uint32_t number) {
     const auto it = entries_.find(number);
-    Entry& entry = *it->second;
+    ServedChild& entry = *it->second;
     if (!entry.child->idle()) return false;
     if (entry.timer != Time::never) timers_.erase({entry.timer, number});
     ChildSlot& slot = *entry.slot;
@@ -390,7 +373,7 @@ inline void Pager::forget(MachineId machine) {
 inline Ancestry Pager::ancestry_of_fork(std::uint32_t parent_pid, std::uint32_t pid) {
   return ask([&] {
     Ancestry ancestry;
-    Entry* newest = nullptr;
+    ServedChild* newest = nullptr;
     for (const auto& [number, parent] : entries_) {
       if (parent->slot->pid != parent_pid || parent->ended) continue;
       for (const auto& [other, entry] : entries_) {

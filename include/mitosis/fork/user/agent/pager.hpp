@@ -129,5 +129,6 @@ class Pager {
 
 }  // namespace mitosis::agent
 
+#include <mitosis/fork/user/agent/pager_children.hpp>
 #include <mitosis/fork/user/agent/pager_events.hpp>
-#include <mitosis/fork/user/agent/pager_impl.hpp>
+#include <mitosis/fork/user/agent/pager_loop.hpp>

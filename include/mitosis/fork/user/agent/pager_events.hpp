@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <spdlog/spdlog.h>
+
 #include <mitosis/fork/user/agent/pager.hpp>
 
 #include <cstdio>

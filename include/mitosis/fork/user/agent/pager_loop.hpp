@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+// Pager: its thread's loop. World: user. Included by pager.hpp only.
+#pragma once
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+
+#include <mitosis/fork/user/agent/pager.hpp>
+
+#include <algorithm>
+#include <future>
+
+namespace mitosis::agent {
+
+inline Pager::Pager(std::uint32_t index, StateTable& table, Options options,
+                    std::unique_ptr<TcpFabric<RC>> rc, std::unique_ptr<TcpFabric<DCT>> dct,
+                    FallbackReader::Call fallback)
+    : index_(index),
+      table_(table),
+      options_(options),
+      rc_(std::move(rc)),
+      dct_(std::move(dct)),
+      fallback_(std::move(fallback)),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  const auto add = [this](int fd, Source source) {
+    epoll_event event{EPOLLIN, {.u64 = static_cast<std::uint64_t>(source) << 32}};
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+  };
+  add(wake_.get(), Source::commands);
+  add(rc_->wait_fd(), Source::rc);
+  add(dct_->wait_fd(), Source::dct);
+  add(fallback_.wait_fd(), Source::fallback);
+}
+
+inline void Pager::start() {
+  thread_ = std::thread([this] {
+    ::prctl(PR_SET_NAME, "mitosis-pager");
+    run();
+  });
+}
+
+inline Pager::~Pager() {
+  stopping_.store(true);
+  const std::uint64_t one = 1;
+  (void)!::write(wake_.get(), &one, sizeof one);
+  if (thread_.joinable()) thread_.join();
+}
+
+/// Runs `body` on the pager's thread and waits for its result.
+template <class Body>
+auto Pager::ask(Body body) -> decltype(body()) {
+  std::packaged_task<decltype(body())()> task(std::move(body));
+  auto result = task.get_future();
+  {
+    const std::lock_guard lock(mutex_);
+    commands_.emplace_back([&task] { task(); });
+  }
+  const std::uint64_t one = 1;
+  (void)!::write(wake_.get(), &one, sizeof one);
+  return result.get();
+}
+
+// ---- the loop -----------------------------------------------------------------------------------
+
+inline void Pager::run() {
+  Time last_work = tcp::monotonic_now();
+  next_sweep_ = last_work + options_.sweep_ns;
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    Time now = tcp::monotonic_now();
+    bool worked = poll(*rc_);
+    worked = poll(*dct_) || worked;
+    int timeout = 0;
+    if (worked) last_work = now;
+    if (!worked && now > last_work + options_.spin_ns) {
+      Time next = std::min({rc_->next_deadline(), dct_->next_deadline(), next_sweep_});
+      if (!timers_.empty()) next = std::min(next, timers_.begin()->first);
+      const auto left = static_cast<std::uint64_t>(next) - static_cast<std::uint64_t>(now);
+      timeout =
+          next <= now ? 0 : static_cast<int>(std::min<std::uint64_t>(left / 1'000'000 + 1, 1000));
+    }
+    epoll_event events[64];
+    const int count = ::epoll_wait(epoll_.get(), events, 64, timeout);
+    for (int i = 0; i < count; ++i) on_event(events[i].data.u64);
+    if (count > 0) last_work = now = tcp::monotonic_now();
+    if ((!timers_.empty() && timers_.begin()->first <= now) || now >= next_sweep_) on_time(now);
+    if (!dying_.empty()) bury_the_dead();
+  }
+}
+
+inline void Pager::on_event(std::uint64_t data) {
+  const auto number = static_cast<std::uint32_t>(data);
+  switch (static_cast<Source>(data >> 32)) {
+    case Source::rc:
+    case Source::dct:
+      return;  // polled at the top of the loop
+    case Source::fallback:
+      for (const ReadCompletion& completion : fallback_.take()) complete(completion);
+      return;
+    case Source::commands: {
+      std::uint64_t count = 0;
+      (void)!::read(wake_.get(), &count, sizeof count);
+      std::vector<std::function<void()>> commands;
+      {
+        const std::lock_guard lock(mutex_);
+        commands.swap(commands_);
+      }
+      for (const auto& command : commands) command();
+      return;
+    }
+    case Source::uffd:
+      if (const auto it = entries_.find(number); it != entries_.end()) read_events(*it->second);
+      return;
+    case Source::pidfd:
+      if (const auto it = entries_.find(number); it != entries_.end()) end(*it->second);
+      return;
+  }
+}
+
+template <class FabricType>
+bool Pager::poll(FabricType& fabric) {
+  ReadCompletion done[64];
+  bool any = false;
+  while (const std::size_t count = fabric.poll(done, tcp::monotonic_now())) {
+    any = true;
+    for (std::size_t i = 0; i < count; ++i) complete(done[i]);
+    if (count < 64) break;
+  }
+  return any;
+}
+
+inline void Pager::complete(const ReadCompletion& completion) {
+  const auto it = entries_.find(Cookie::unpack(completion.cookie).child);
+  if (it == entries_.end()) return;
+  it->second->child->on_completion(completion.cookie, completion.status);
+  after(*it->second);
+}
+
+/// After anything was done with a child: its next timer, its figures, its end.
+inline void Pager::after(ServedChild& entry) {
+  const Time next = entry.child->next_deadline();
+  if (next != entry.timer) {
+    if (entry.timer != Time::never) timers_.erase({entry.timer, entry.number});
+    if (next != Time::never) timers_.emplace(next, entry.number);
+    entry.timer = next;
+  }
+  const ChildStats& stats = entry.child->stats();
+  ChildSlot& slot = *entry.slot;
+  slot.faults.store(stats.faults, std::memory_order_relaxed);
+  slot.pages_fetched.store(stats.fetched, std::memory_order_relaxed);
+  slot.bytes_fetched.store(stats.bytes, std::memory_order_relaxed);
+  slot.cached.store(stats.cached, std::memory_order_relaxed);
+  slot.zeros.store(stats.zeros, std::memory_order_relaxed);
+  slot.fallbacks.store(stats.fallbacks, std::memory_order_relaxed);
+  if (entry.all_present != nullptr) {
+    const Errc failed = entry.child->eager_error();
+    if (failed != Errc::ok || entry.child->all_present() || entry.ended) {
+      entry.all_present->told.set_value(failed != Errc::ok ? Result<void>(Error(failed))
+                                        : entry.ended      ? Result<void>(Error(Errc::child_died))
+                                                           : Result<void>());
+      entry.all_present.reset();
+    }
+  }
+  if (entry.child->closed() && !entry.ended) end(entry);
+}
+
+inline void Pager::on_time(Time now) {
+  while (!timers_.empty() && timers_.begin()->first <= now) {
+    const auto it = entries_.find(timers_.begin()->second);
+    ServedChild& entry = *it->second;
+    timers_.erase(timers_.begin());
+    entry.timer = Time::never;
+    entry.child->on_time(now);
+    after(entry);
+  }
+  if (now >= next_sweep_) {
+    next_sweep_ = now + options_.sweep_ns;
+    sweep();
+  }
+}
+
+/// A dead address space says nothing on its userfaultfd, and the pid of a forked process is only
+/// known once it has faulted; execve(2) ends an address space without ending the process.
+inline void Pager::sweep() {
+  for (const auto& [number, entry] : entries_) {
+    if (!entry->ended && !entry->child->memory().uffd().alive()) end(*entry);
+  }
+  std::erase_if(waiters_, [](const auto& w) { return w.second.first.expired(); });
+}
+
+}  // namespace mitosis::agent

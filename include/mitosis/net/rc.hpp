@@ -4,27 +4,18 @@
 // allocator it is given, which may fail.
 #pragma once
 
+#include <mitosis/mem/allocator.hpp>
 #include <mitosis/net/endpoint_pool.hpp>
 #include <mitosis/policy/axes.hpp>
 
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 
 namespace mitosis {
 
-/// Raw memory for an RcPool; null where there is none. Aligned for any scalar.
-template <class A>
-concept PoolMemory = requires(A a, void* memory, std::size_t bytes) {
-  { a.allocate(bytes) }
-  noexcept->std::same_as<void*>;
-  { a.deallocate(memory, bytes) }
-  noexcept->std::same_as<void>;
-};
-
 /// Never answers `wait`; `refuse` where the allocator has no memory for one more peer. A request
 /// finds its endpoint by binary search.
-template <PoolMemory Memory>
+template <Allocator Memory>
 class RcPool {
  public:
   RcPool() noexcept = default;

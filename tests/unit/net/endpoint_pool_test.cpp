@@ -4,7 +4,7 @@
 
 #include <mitosis/net/dct.hpp>
 #include <mitosis/net/fair_queue.hpp>
-#include <mitosis/net/tcp/pool_memory.hpp>
+#include <mitosis/net/tcp/heap_rc_pool.hpp>
 
 #include <cstdint>
 #include <set>
@@ -21,7 +21,7 @@ Destination bulk(std::uint32_t peer) {
 }
 
 TEST(RcPool, HasOneEndpointADestinationAndKeepsIt) {
-  RcPool<HeapMemory> pool;
+  RcPool<HeapAllocator> pool;
   std::set<std::uint32_t> endpoints;
   for (std::uint32_t peer = 0; peer < 1000; ++peer) {
     for (const Destination d : {demand(peer * 7919 % 1000), bulk(peer * 7919 % 1000)}) {
@@ -38,7 +38,7 @@ TEST(RcPool, HasOneEndpointADestinationAndKeepsIt) {
 }
 
 TEST(RcPool, ReleasedDestinationIsBoundAnewToItsOwnEndpoint) {
-  RcPool<HeapMemory> pool;
+  RcPool<HeapAllocator> pool;
   const std::uint32_t first = pool.admit(demand(1), false).endpoint;
   pool.admit(demand(2), false);
   pool.release(first);

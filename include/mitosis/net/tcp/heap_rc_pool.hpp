@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+// The pool of RC in user space: an RcPool on the heap. World: user.
+#pragma once
+
+#include <mitosis/mem/heap_allocator.hpp>
+#include <mitosis/net/rc.hpp>
+
+namespace mitosis {
+
+static_assert(EndpointPool<RcPool<HeapAllocator>>);
+
+template <>
+struct PoolOf<RC> {
+  using type = RcPool<HeapAllocator>;
+};
+
+}  // namespace mitosis

@@ -44,14 +44,15 @@ std::optional<Measured> growth(Scene& scene, Origin& origin) {
   // The first few hundred fill pools and caches.
   if (handle == nullptr || !spawn_all(scene, *handle, 300)) return std::nullopt;
   const int agent = scene.cluster().child_agent().process().pid();
-  const Footprint before = footprint(agent);
+  const Footprint before = settled_footprint(agent);
   if (!spawn_all(scene, *handle, count)) return std::nullopt;
-  const Footprint after = footprint(agent);
-  std::fprintf(stderr,
-               "agent before and after %u children: processes %lu %lu, threads %lu %lu, fds %lu "
-               "%lu, KiB %lu %lu\n",
-               count, before.processes, after.processes, before.threads, after.threads, before.fds,
-               after.fds, before.bytes / 1024, after.bytes / 1024);
+  const Footprint after = settled_footprint(agent);
+  std::fprintf(
+      stderr,
+      "benchmark: agent before and after %u children: processes %lu %lu, threads %lu %lu, fds %lu "
+      "%lu, KiB %lu %lu\n",
+      count, before.processes, after.processes, before.threads, after.threads, before.fds,
+      after.fds, before.bytes / 1024, after.bytes / 1024);
   const auto more = [](std::uint64_t was, std::uint64_t is) {
     return is > was ? static_cast<double>(is - was) : 0.0;
   };

@@ -56,6 +56,7 @@ void register_floors(const Link& veth) {
   using benchmark::RegisterBenchmark;
   once(RegisterBenchmark("fork_pause", fork_pause), 9)
       ->RangeMultiplier(4)
+      ->UseManualTime()
       ->Range(1, 1024)
       ->Unit(benchmark::kMillisecond);
   for (const bool loopback : {true, false}) {
@@ -63,16 +64,21 @@ void register_floors(const Link& veth) {
     const std::string on = loopback ? "loopback" : "veth";
     once(RegisterBenchmark(("tcp_stream_256MiB/" + on).c_str(), tcp_stream, link), 5)
         ->RangeMultiplier(4)
+        ->UseManualTime()
         ->Range(64 << 10, 1 << 20)
         ->Unit(benchmark::kMillisecond);
     once(RegisterBenchmark(("tcp_round_trip/" + on).c_str(), tcp_round_trip, link), 5)
+        ->UseManualTime()
         ->Unit(benchmark::kMicrosecond);
   }
   once(RegisterBenchmark("uffd_copy_256MiB", uffd_copy_of), 5)
       ->RangeMultiplier(4)
+      ->UseManualTime()
       ->Range(64 << 10, 4 << 20)
       ->Unit(benchmark::kMillisecond);
-  once(RegisterBenchmark("uffd_fault", uffd_fault), 5)->Unit(benchmark::kMicrosecond);
+  once(RegisterBenchmark("uffd_fault", uffd_fault), 5)
+      ->UseManualTime()
+      ->Unit(benchmark::kMicrosecond);
 }
 
 }  // namespace

@@ -3,13 +3,13 @@
 // user. All from /proc; a process that has gone counts as nothing.
 #pragma once
 
-#include <cctype>
-#include <charconv>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 namespace bench {
@@ -49,6 +49,7 @@ inline std::vector<int> process_tree(int pid) {
 
 struct Footprint {
   std::uint64_t processes = 0, threads = 0, fds = 0, bytes = 0;
+  friend bool operator==(const Footprint&, const Footprint&) = default;
 };
 
 /// Of a process and all its descendants; bytes are resident, anonymous and shared memory.
@@ -67,6 +68,19 @@ inline Footprint footprint(int pid) {
         1024 * (proc_field(proc + "/status", "RssAnon") + proc_field(proc + "/status", "RssShmem"));
   }
   return sum;
+}
+
+/// The same once it has stood still for a moment: an agent lets go of a connection's thread soon
+/// after the connection's end, not before. At most a second.
+inline Footprint settled_footprint(int pid) {
+  Footprint last = footprint(pid);
+  for (int unchanged = 0, tries = 0; unchanged < 3 && tries < 50; ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    const Footprint now = footprint(pid);
+    unchanged = now == last ? unchanged + 1 : 0;
+    last = now;
+  }
+  return last;
 }
 
 }  // namespace bench

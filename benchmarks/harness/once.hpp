@@ -7,9 +7,9 @@
 
 namespace bench {
 
-/// One measurement per repetition, timed by itself; only the medians over them are reported.
+/// One measurement per repetition; of all of them the medians are reported.
 inline benchmark::internal::Benchmark* once(benchmark::internal::Benchmark* of, int repetitions) {
-  return of->Iterations(1)->Repetitions(repetitions)->ReportAggregatesOnly()->UseManualTime();
+  return of->Iterations(1)->Repetitions(repetitions)->ReportAggregatesOnly();
 }
 
 }  // namespace bench

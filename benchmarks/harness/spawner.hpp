@@ -50,7 +50,7 @@ class Spawner {
 
  private:
   static bool complain(const mitosis::Error& error) {
-    std::fprintf(stderr, "spawn: %s\n", mitosis::describe(error).c_str());
+    std::fprintf(stderr, "benchmark: spawn: %s\n", mitosis::describe(error).c_str());
     return false;
   }
   std::optional<mitosis::local::Channel> channel_;

@@ -63,12 +63,18 @@ class Talker {
   /// The answer's words after "ok"; nothing where it is another.
   std::optional<std::vector<std::string>> answer() {
     const std::optional<std::string> got = line();
-    if (!got) return std::nullopt;
+    if (!got) {
+      const auto status = process_.wait(std::chrono::steady_clock::now());
+      ::dprintf(STDERR_FILENO, "benchmark: process %d says nothing: %s %d\n", process_.pid(),
+                status ? "it ended with status" : "it still runs,",
+                status ? mitosis::testbed::shell_status(*status) : 0);
+      return std::nullopt;
+    }
     std::istringstream words(*got);
     std::vector<std::string> all;
     for (std::string word; words >> word;) all.push_back(word);
     if (all.empty() || all[0] != "ok") {
-      ::dprintf(STDERR_FILENO, "%s\n", got->c_str());
+      ::dprintf(STDERR_FILENO, "benchmark: process %d: %s\n", process_.pid(), got->c_str());
       return std::nullopt;
     }
     all.erase(all.begin());
@@ -88,7 +94,11 @@ class Talker {
   /// Closes its stdin and waits; true where it exits with 0.
   bool finish() {
     to_.reset();
-    return process_.wait(std::chrono::steady_clock::now() + patience) == 0;
+    const auto status = process_.wait(std::chrono::steady_clock::now() + patience);
+    if (status == 0) return true;
+    ::dprintf(STDERR_FILENO, "benchmark: process %d does not end in order: status %d\n",
+              process_.pid(), status ? mitosis::testbed::shell_status(*status) : -1);
+    return false;
   }
 
  private:

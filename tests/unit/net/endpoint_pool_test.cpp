@@ -4,7 +4,7 @@
 
 #include <mitosis/net/dct.hpp>
 #include <mitosis/net/fair_queue.hpp>
-#include <mitosis/net/tcp/heap_rc_pool.hpp>
+#include <mitosis/net/tcp/pool_memory.hpp>
 
 #include <cstdint>
 #include <set>

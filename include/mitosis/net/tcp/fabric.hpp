@@ -9,7 +9,7 @@
 
 #include <mitosis/net/dct.hpp>
 #include <mitosis/net/fair_queue.hpp>
-#include <mitosis/net/tcp/heap_rc_pool.hpp>
+#include <mitosis/net/tcp/pool_memory.hpp>
 #include <mitosis/net/tcp/read_lane.hpp>
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The pool of RC in user space: an RcPool on the heap. World: user.
+// Where the pool of RC has its memory in user space: the heap. World: user.
 #pragma once
 
 #include <mitosis/mem/heap_allocator.hpp>

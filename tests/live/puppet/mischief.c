@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* See mischief.h. */
+#define _GNU_SOURCE
+#include "mischief.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void* sleeper(void* unused) {
+  pthread_setname_np(pthread_self(), "sleeper");
+  pause();
+  return unused;
+}
+
+int mischief(const char* what) {
+  if (strcmp(what, "thread") == 0) {
+    pthread_t thread;
+    return pthread_create(&thread, NULL, sleeper, NULL) == 0 ? 0 : -1;
+  }
+  if (strcmp(what, "socket") == 0) return socket(AF_INET, SOCK_STREAM, 0);
+  if (strcmp(what, "pipe") == 0) {
+    int ends[2];
+    return pipe(ends) == 0 ? ends[1] : -1;
+  }
+  if (strcmp(what, "shared") == 0) {
+    char* at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) return -1;
+    *at = 1;
+    return 0;
+  }
+  return -1;
+}

@@ -25,7 +25,8 @@ namespace mitosis {
 /// The pages of one child. In its map a page is
 ///   remote     with its key (its page number in the descriptor); an owner has it
 ///   in_flight  the same, and the read `op - 1` is bringing it
-///   cached     the same, and mapped from the machine's cache
+///   cached     the same, and something is mapped there: the machine's cache's page; or what was
+///              there before the bytes came, be it the child's own page or one that must fail
 ///   (nothing)  zero, or the child's own: installing zeros is right, or finds it there
 /// Work per call is bounded by the plan's size; the costs of load, fork_into and on_moved grow with
 /// runs. When the map cannot grow, the engine is *broken*: every later fault is told to fail,
@@ -84,11 +85,15 @@ class Engine {
   /// The first pages from `from` on that read `id` still has to install: what was removed, unmapped
   /// or moved since it was posted is left out.
   [[nodiscard]] std::optional<PageRange> next_install(OpId id, PageNumber from) const noexcept;
-  /// The pages are in place: shared with the cache under these keys, or the child's own.
+  /// The pages are in place: mapped (see `cached` above), or the child's own.
   void on_mapped(PageRange range, PageNumber key) noexcept {
     keep(map_.assign(range, {PageState::cached, origin_.locate(key).owner, 0, key}));
   }
   void on_installed(PageRange range) noexcept { keep(map_.erase(range)); }
+  /// The page is told to fail. It stays known as an ancestor's, for a descriptor of this child.
+  void on_failed(PageNumber page) noexcept {
+    if (const Place place = at(page); place.state) on_mapped({page, 1}, place.key);
+  }
   /// What the read has not brought is remote again; true where there was such a page. The slot
   /// stays taken: for a read that is given up while its memory may still be written.
   bool abandon(OpId id) noexcept;

@@ -129,6 +129,24 @@ TEST(Driver, ARevokedTargetFailsAtOnce) {
   EXPECT_TRUE(t.script.asked.empty());
 }
 
+TEST(Driver, APageThatFailedStaysAnAncestorsWhateverLiesThere) {
+  Driven<Window8> t;
+  t.child.on_fault(page(207));
+  t.complete(Errc::revoked);
+  t.complete(Errc::revoked);
+  t.script.answer = [](PageRange r) {  // the failed page is occupied: nothing can be put there
+    if (r.contains(page(207))) return InstallResult{Install::exists, 0};
+    return InstallResult{Install::done, r.count};
+  };
+  t.child.on_fault(page(203));
+  while (!t.script.posted.empty()) t.complete();
+  bool still = false;
+  t.child.engine().snapshot([&](PageRange range, std::uint16_t, PageNumber, bool) {
+    still = still || range.contains(page(207));
+  });
+  EXPECT_TRUE(still) << "a grandchild would read zeros";
+}
+
 TEST(Driver, AFabricThatNeverAnswersKeepsTheMemoryAndNotTheThread) {
   Driven<OnDemandOnly> t;
   t.child.on_fault(page(205));

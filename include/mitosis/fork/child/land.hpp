@@ -105,9 +105,9 @@ auto Child<P, Pf>::install(PageRange range, const std::uint8_t* bytes, PageNumbe
     if (bytes != nullptr) bytes += pages << page_shift;
     key = key + pages;
   };
-  const auto in_place = [&](std::uint64_t pages) {
+  const auto in_place = [&](std::uint64_t pages, bool its_bytes) {
     waiting_.forget({range.first, pages});
-    if (bytes != nullptr) {
+    if (bytes != nullptr && its_bytes) {
       engine_.on_installed({range.first, pages});
     } else {
       engine_.on_mapped({range.first, pages}, key);
@@ -121,15 +121,16 @@ auto Child<P, Pf>::install(PageRange range, const std::uint8_t* bytes, PageNumbe
         bytes != nullptr ? memory.copy_in(part, bytes) : memory.map_cached(part, key);
     if (result.status == Install::done) result.pages = part.count;
     counter += result.pages;
-    if (result.pages > 0) in_place(result.pages);
+    if (result.pages > 0) in_place(result.pages, true);
     switch (result.status) {
       case Install::done:
         at_once *= 2;
         break;
       case Install::exists:
         if (result.pages < part.count) {
+          // The child's own page, or one that was told to fail: then it is still an ancestor's.
           memory.wake({range.first, 1});
-          in_place(1);
+          in_place(1, false);
         }
         break;
       case Install::again:
@@ -205,6 +206,7 @@ void Child<P, Pf>::release(OpId id, bool wake) noexcept {
 template <LegalPolicy P, Platform Pf>
 void Child<P, Pf>::fail(PageNumber page, Errc why) noexcept {
   ++stats_.failed;
+  engine_.on_failed(page);
   if (!closed_) platform_.memory().fail(page, why);
 }
 

@@ -29,7 +29,9 @@ inline local::ListRow row_of(const Parent& parent, const TargetTable& targets) {
   row.handler = parent.handler;
   row.generation = parent.generation;
   row.policy = parent.policy;
-  row.state = parent.state == Parent::State::ready ? "ready" : "capturing";
+  row.state = parent.state == Parent::State::ready    ? "ready"
+              : parent.state == Parent::State::failed ? "failed"
+                                                      : "capturing";
   row.name = process_name(static_cast<std::uint32_t>(parent.pid));
   row.owner_uid = parent.uid;
   row.pages_total = parent.pages;
@@ -107,6 +109,9 @@ inline Result<void> Session::stats(const local::Packet&) {
     fallbacks += slot.fallbacks.load();
     cached += slot.cached.load();
   }
+  ProfileBook book;
+  worker_.profile.copy_to(book);
+  for (const auto& pager : worker_.pagers) pager->report(book);
   const nlohmann::json json = {
       {"machine", static_cast<std::uint32_t>(worker_.options.machine)},
       {"worker_starts", worker_.table.worker_starts.load()},
@@ -119,6 +124,7 @@ inline Result<void> Session::stats(const local::Packet&) {
       {"fallback_reads", fallbacks},
       {"caches", worker_.caches.size()},
       {"cache_bytes", worker_.caches.bytes_used()},
+      {"profile", book.json()},
   };
   return reply(local::StatsText{json.dump()});
 }

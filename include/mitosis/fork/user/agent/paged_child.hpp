@@ -7,6 +7,7 @@
 #include <mitosis/fork/child/deadlines.hpp>
 #include <mitosis/fork/child/stats.hpp>
 #include <mitosis/fork/profile.hpp>
+#include <mitosis/fork/user/agent/profile_book.hpp>
 #include <mitosis/fork/user/agent/user_platform.hpp>
 #include <mitosis/mem/page_cache.hpp>
 #include <mitosis/policy/name.hpp>
@@ -45,6 +46,8 @@ class PagedChild {
   /// (pages, owner, the owner's pages, cached): what ancestors hold.
   using Visit = std::function<void(PageRange, std::uint16_t, PageNumber, bool)>;
   virtual void snapshot(const Visit& visit) const = 0;
+  /// Adds what a profiled policy has recorded.
+  virtual void report(ProfileBook& book) const = 0;
 };
 
 /// What a child is made from; everything but `memory` is its pager's and outlives it.

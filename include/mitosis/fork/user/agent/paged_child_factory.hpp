@@ -60,6 +60,21 @@ class PagedChildOf final : public PagedChild {
                                  bool cached) { visit(pages, owner, source, cached); });
   }
 
+  void report(ProfileBook& book) const override {
+    if constexpr (P::profiled) {
+      const auto add = [&](const char* name, ProfileStep step) {
+        book.add(name, child_.profile().of(step));
+      };
+      add("fault.plan", ProfileStep::plan);
+      add("fault.read", ProfileStep::read);
+      add("fault.fallback", ProfileStep::fallback);
+      add("fault.install", ProfileStep::install);
+      add("fault.whole", ProfileStep::fault);
+    } else {
+      (void)book;
+    }
+  }
+
  private:
   Child<P, World> child_;
   Deadlines deadlines_;

@@ -55,7 +55,7 @@ class Pager {
   };
 
   Pager(std::uint32_t index, StateTable& table, Options options, std::unique_ptr<TcpFabric<RC>> rc,
-        std::unique_ptr<TcpFabric<DCT>> dct, FallbackReader::Call fallback);
+        std::unique_ptr<TcpFabric<DCT>> dct, FallbackReader::Call fallback, ProfileBook& book);
   ~Pager();
   Pager(const Pager&) = delete;
   Pager& operator=(const Pager&) = delete;
@@ -71,6 +71,10 @@ class Pager {
   void drop(std::uint64_t id);
   /// What ancestors hold of the process that `parent_pid` forked last; from now on known as `pid`.
   Ancestry ancestry_of_fork(std::uint32_t parent_pid, std::uint32_t pid);
+  /// The agent stops: ends every child; what its pager has to leave behind gets SIGBUS, not zeros.
+  void end_all();
+  /// Adds what the children that live now have recorded; the dead have told the book already.
+  void report(ProfileBook& book);
   /// Drops the connections to a machine.
   void forget(MachineId machine);
 
@@ -110,6 +114,7 @@ class Pager {
   std::unique_ptr<TcpFabric<RC>> rc_;
   std::unique_ptr<TcpFabric<DCT>> dct_;
   FallbackReader fallback_;
+  ProfileBook& book_;
   LandingPool landings_;
   CacheWaiters nobody_;  // of Cache<None>
   std::unordered_map<LocalCache*,

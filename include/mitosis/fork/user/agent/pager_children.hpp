@@ -2,6 +2,7 @@
 // Pager: children that come and go. World: user. Included by pager.hpp only.
 #pragma once
 
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 
@@ -176,10 +177,38 @@ inline void Pager::bury_the_dead() {
          {slot.uffd, slot.pidfd, slot.descriptor_fd, slot.cache_fd, slot.cache_index_fd}) {
       if (fd >= 0) ::close(fd);
     }
+    entry.child->report(book_);
     slot.log.reset();
     slot.state.store(static_cast<std::uint32_t>(SlotState::empty), std::memory_order_release);
     entries_.erase(it);
     return true;
+  });
+}
+
+/// A process that a child forked and that has not faulted yet has no pid that we know. Its pages
+/// that only an ancestor has are poisoned, one by one, because present ones end a longer range.
+inline void Pager::end_all() {
+  ask([&] {
+    for (const auto& [number, served] : entries_) {
+      if (served->slot->pidfd >= 0) {
+        ::syscall(SYS_pidfd_send_signal, served->slot->pidfd, SIGKILL, nullptr, 0);
+        continue;
+      }
+      const Uffd uffd = served->child->memory().uffd();
+      served->child->snapshot([&](PageRange pages, std::uint16_t, PageNumber, bool) {
+        for (PageNumber page = pages.first; page < pages.end(); page = page + 1) {
+          (void)uffd.poison({page, 1});
+        }
+      });
+    }
+    return 0;
+  });
+}
+
+inline void Pager::report(ProfileBook& book) {
+  ask([&] {
+    for (const auto& [number, served] : entries_) served->child->report(book);
+    return 0;
   });
 }
 

@@ -15,13 +15,14 @@ namespace mitosis::agent {
 
 inline Pager::Pager(std::uint32_t index, StateTable& table, Options options,
                     std::unique_ptr<TcpFabric<RC>> rc, std::unique_ptr<TcpFabric<DCT>> dct,
-                    FallbackReader::Call fallback)
+                    FallbackReader::Call fallback, ProfileBook& book)
     : index_(index),
       table_(table),
       options_(options),
       rc_(std::move(rc)),
       dct_(std::move(dct)),
       fallback_(std::move(fallback)),
+      book_(book),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   const auto add = [this](int fd, Source source) {

@@ -59,7 +59,10 @@ class Parents {
                                           std::string policy, bool copy);
   /// Makes a captured parent resumable, and lets it survive the worker.
   void publish(const std::shared_ptr<Parent>& parent);
-  /// Gives a reservation up; whoever waits for it gets `why`.
+  /// Gives a reservation up, as if it had never been.
+  void abandon(const std::shared_ptr<Parent>& parent);
+  /// The capture has failed after the parent went on: whoever resumes is told `why`, until the id
+  /// is prepared anew, reclaimed, or its lease has ended.
   void fail(const std::shared_ptr<Parent>& parent, Error why);
   /// Waits until the handler is captured. A wrong key and an unknown handler are told apart.
   Result<std::shared_ptr<Parent>> get(HandlerId handler, const AuthKey* key,

@@ -46,8 +46,11 @@ inline Result<std::shared_ptr<Parent>> Parents::reserve(HandlerId handler, std::
   if (parents_.size() >= max_parents) {
     return Error(Errc::limit_exceeded, "prepared parents on this machine").in("prepare");
   }
-  const auto [it, fresh] = parents_.try_emplace(static_cast<std::uint64_t>(handler), parent);
-  if (!fresh) return Error(Errc::handler_in_use).of_handler(handler).in("prepare");
+  auto& entry = parents_[static_cast<std::uint64_t>(handler)];
+  if (entry != nullptr && entry->state != Parent::State::failed) {
+    return Error(Errc::handler_in_use).of_handler(handler).in("prepare");
+  }
+  entry = parent;
   return parent;
 }
 
@@ -84,12 +87,18 @@ inline void Parents::publish(const std::shared_ptr<Parent>& parent) {
   changed_.notify_all();
 }
 
+inline void Parents::abandon(const std::shared_ptr<Parent>& parent) {
+  const std::lock_guard lock(mutex_);
+  parent->state = Parent::State::failed;
+  const auto it = parents_.find(static_cast<std::uint64_t>(parent->handler));
+  if (it != parents_.end() && it->second == parent) parents_.erase(it);
+  changed_.notify_all();
+}
+
 inline void Parents::fail(const std::shared_ptr<Parent>& parent, Error why) {
   const std::lock_guard lock(mutex_);
   parent->state = Parent::State::failed;
   parent->failure = why;
-  const auto it = parents_.find(static_cast<std::uint64_t>(parent->handler));
-  if (it != parents_.end() && it->second == parent) parents_.erase(it);
   changed_.notify_all();
 }
 
@@ -225,7 +234,7 @@ inline void Parents::adopt() {
     parent->last_use = Clock::now();
     parent->slot = &slot;
     auto bytes = read_all(slot.descriptor_fd);
-    auto target = bytes ? serve(targets_, *parent, *bytes, slot.target)
+    auto target = bytes ? serve(targets_, *parent, *bytes, slot.target, 0)
                         : Result<std::uint64_t>(bytes.error());
     if (!target) {
       spdlog::error("handler {} is lost with its worker: {}",

@@ -29,6 +29,8 @@ inline Result<void> Session::prepare(const local::Packet& packet) {
   const auto policy = parse_policy(text.c_str(), text.size());
   if (!policy) return Error(policy.error()).of_handler(message->handler).in("prepare");
 
+  StepTimer timer(worker_.profile, policy->profile);
+
   // 1. Reserve the handler.
   auto parent = worker_.parents.reserve(message->handler, packet.sender.uid, packet.sender.pid,
                                         std::string(format(*policy).c_str()), !policy->cow);
@@ -37,9 +39,10 @@ inline Result<void> Session::prepare(const local::Packet& packet) {
   auto facts = capture::check_parent(packet.sender.pid, message->own_fds);
   if (!facts) {
     const Error why = Error(facts.error()).of_handler(message->handler);
-    worker_.parents.fail(*parent, why);
+    worker_.parents.abandon(*parent);
     return why;
   }
+  timer.done("prepare.check");
   // 3. Tell it. First its shadow must be able to find it.
   const local::Prepared prepared{(*parent)->key, (*parent)->generation};
   worker_.prepares.offer(message->nonce, {*parent, std::move(facts).value()});
@@ -67,6 +70,8 @@ inline void Session::become_lifeline(const local::Packet& packet) {
 inline Result<void> Session::capture(PendingPrepare& pending, const local::Packet& packet,
                                      const local::ShadowReady& ready) {
   Parent& parent = *pending.parent;
+  const auto policy = parse_policy(parent.policy.c_str(), parent.policy.size());
+  StepTimer timer(worker_.profile, policy && policy->profile);
   parent.shadow_pid = packet.sender.pid;
   parent.shadow_pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, parent.shadow_pid, 0)));
   if (!parent.shadow_pidfd) return Error(Errc::child_died, "the shadow").in("capture");
@@ -113,9 +118,11 @@ inline Result<void> Session::capture(PendingPrepare& pending, const local::Packe
   auto captured = capture::capture_shadow(request, pending.facts, seen);
   if (!captured) return captured.error();
 
+  timer.done("prepare.capture");
   // 7. Open the target and publish.
   parent.target = *target;
-  auto pages = agent::serve(worker_.targets, parent, captured->descriptor, *target);
+  auto pages =
+      agent::serve(worker_.targets, parent, captured->descriptor, *target, worker_.budget_left());
   if (!pages) {
     parent.target = {};
     return pages.error();
@@ -129,6 +136,7 @@ inline Result<void> Session::capture(PendingPrepare& pending, const local::Packe
   }
   parent.lifeline = UniqueFd(channel_.release());
   worker_.parents.publish(pending.parent);
+  timer.done("prepare.open");
   return {};
 }
 

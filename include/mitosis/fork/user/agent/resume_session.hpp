@@ -12,11 +12,24 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <iterator>
 
 namespace mitosis::agent {
 
 namespace detail {
+
+/// A copied image has no pages of files: with it the files must be here.
+inline Result<void> check_carried(const Image& image, const local::Adopt& adopt) noexcept {
+  const auto origin = parse_policy(image.policy().c_str(), image.policy().size());
+  if (adopt.carried.empty() || !origin || origin->cow) return {};
+  const auto vmas = image.view().vmas();
+  const std::uint32_t first = adopt.carried.front();
+  if (first >= vmas.size()) return Error(Errc::bad_message, "a carried file").in("resume");
+  return Error(Errc::file_missing, image.view().string(vmas[first].path))
+      .of_handler(image.name().handler)
+      .in("map files (the parent was copied: its files are not carried)");
+}
 
 /// Undoes what a failed resume has taken, in the reverse order.
 class SlotGuard {
@@ -78,6 +91,7 @@ inline Result<void> Session::resume(const local::Packet& packet) {
   if (!FullMatrix::contains(*policy)) {
     return with_policy(*policy, [](auto) {}).error().of_handler(message->handler).in("resume");
   }
+  StepTimer timer(worker_.profile, policy->profile);
   std::shared_ptr<LocalCache> cache;
   UniqueFd cache_view;
   if (policy->cache == CacheKind::local) {
@@ -91,9 +105,12 @@ inline Result<void> Session::resume(const local::Packet& packet) {
 
   // 3. Offer both.
   const local::ResumeOffer offer{image->name().generation, image->bytes(), cache != nullptr,
-                                 format(*policy).c_str()};
+                                 format(*policy).c_str(),
+                                 std::filesystem::absolute(worker_.options.socket)};
   const int fds[] = {image->memfd(), worker_.device, cache_view.get()};
   if (auto r = reply(offer, Span<const int>(fds, cache != nullptr ? 3 : 2)); !r) return r;
+
+  timer.done("resume.offer");
 
   // 4. The launcher hands its userfaultfd over.
   auto answer = channel_.receive(local::within(step_deadline));
@@ -101,11 +118,14 @@ inline Result<void> Session::resume(const local::Packet& packet) {
   auto adopt = local::decode_packet<local::Adopt>(Bytes(answer->bytes));
   if (!adopt) return adopt.error();
   if (answer->fds.size() != 1) return Error(Errc::bad_message, "a userfaultfd is missing");
+  if (auto r = detail::check_carried(*image, *adopt); !r) return r;
   auto poison = enable(answer->fds[0].get());
   if (!poison) return poison.error();
   auto mappings =
       restore::layout(image->view(), {cache != nullptr, Span<const std::uint32_t>(adopt->carried)});
   if (!mappings) return mappings.error();
+
+  timer.done("resume.launcher");
 
   // 5. Its state, where it survives this worker.
   ChildSlot* slot = worker_.table.take_child();
@@ -154,6 +174,8 @@ inline Result<void> Session::resume(const local::Packet& packet) {
   };
   if (auto r = reply(local::Adopted{}); !r) return undo(r);
 
+  timer.done("resume.adopt");
+
   // 7. It has replaced its memory; with Eager all pages come now. Then it runs.
   auto mapped = channel_.receive(local::within(step_deadline));
   if (!mapped) {
@@ -164,9 +186,11 @@ inline Result<void> Session::resume(const local::Packet& packet) {
   if (auto r = local::decode_reply<local::Mapped>(Bytes(mapped->bytes)); !r) {
     return undo(r.error().in("restore"));
   }
+  timer.done("resume.restore");
   if (policy->fetch == FetchKind::eager) {
     const Time by = tcp::monotonic_now() + std::uint64_t{120} * 1'000'000'000;
     if (auto r = pager.bring_all(id, by); !r) return undo(r);
+    timer.done("resume.bring_all");
   }
   done_ = true;
   if (auto r = reply(local::Go{}); !r) return undo(r);

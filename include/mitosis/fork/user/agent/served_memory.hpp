@@ -48,9 +48,11 @@ inline Result<TargetName> draw_target(const TargetTable& targets) noexcept {
 }
 
 /// Opens the parent's pages to whoever has `name`. With a copy the image is made first (or taken
-/// from `parent.image_fd`, of an earlier worker). Returns how many pages children may fetch.
+/// from `parent.image_fd`, of an earlier worker), at most `budget_bytes` long. Returns how many
+/// pages children may fetch.
 inline Result<std::uint64_t> serve(TargetTable& targets, Parent& parent,
-                                   const std::vector<std::uint8_t>& descriptor, TargetName name) {
+                                   const std::vector<std::uint8_t>& descriptor, TargetName name,
+                                   std::uint64_t budget_bytes) {
   auto view = DescriptorView::parse(Bytes(descriptor));
   if (!view) return view.error();
   PageRanges ranges = served_ranges(*view, !parent.copy);
@@ -64,6 +66,9 @@ inline Result<std::uint64_t> serve(TargetTable& targets, Parent& parent,
   }
   if (parent.copy) {
     if (!parent.image_fd) {
+      if (ranges.pages() << page_shift > budget_bytes) {
+        return Error(Errc::budget_exceeded, "the copy of a parent").in("copy the pages");
+      }
       auto image = build_image(*source, ranges);
       if (!image) return image.error();
       parent.image_fd = std::move(image).value();

@@ -53,6 +53,7 @@ class Worker {
   PendingPrepares prepares;
   Images images;
   CacheRegistry caches;
+  ProfileBook profile;
   std::unique_ptr<Peers> peers;
   std::vector<std::unique_ptr<Pager>> pagers;
   std::unique_ptr<Spawner> spawner;
@@ -60,6 +61,8 @@ class Worker {
 
   /// The pager of all children of that image.
   Pager& pager_of(const ImageName& name) noexcept;
+  /// What of the memory budget neither caches nor copied parents have taken.
+  [[nodiscard]] std::uint64_t budget_left() const;
   /// Where other machines reach this one, for descriptors.
   [[nodiscard]] std::string advertised() const;
 
@@ -68,7 +71,6 @@ class Worker {
   Result<void> open(Inheritance inherited);
   Result<void> open_pagers();
   void adopt_children();
-  void kill_children();
 
   AgentService service_;
   tcp::ServedTargets<TargetTable> reads_;

@@ -136,7 +136,7 @@ inline Result<void> Worker::open_pagers() {
     if (!dct) return dct.error();
     pagers.push_back(std::make_unique<Pager>(
         i, table, pager_options, std::move(rc).value(), std::move(dct).value(),
-        [this](const ReadRequest& request) { return peers->read(request); }));
+        [this](const ReadRequest& request) { return peers->read(request); }, profile));
     pagers.back()->start();
   }
   return {};
@@ -147,6 +147,14 @@ inline Pager& Worker::pager_of(const ImageName& name) noexcept {
                    static_cast<std::uint64_t>(name.generation) ^
                    static_cast<std::uint64_t>(name.machine) << 32;
   return *pagers[(mix * 0x9e3779b97f4a7c15ull >> 32) % pagers.size()];
+}
+
+inline std::uint64_t Worker::budget_left() const {
+  std::uint64_t used = caches.bytes_used();
+  for (const auto& parent : parents.list()) {
+    if (parent->image_fd) used += parent->pages << page_shift;
+  }
+  return options.memory_budget > used ? options.memory_budget - used : 0;
 }
 
 inline std::string Worker::advertised() const {
@@ -236,18 +244,11 @@ inline void Worker::on_tick() {
   }
 }
 
-inline void Worker::kill_children() {
-  for (ChildSlot& slot : table.children) {
-    if (slot.state.load() != static_cast<std::uint32_t>(SlotState::live)) continue;
-    if (slot.pidfd >= 0) ::syscall(SYS_pidfd_send_signal, slot.pidfd, SIGKILL, nullptr, 0);
-  }
-}
-
 /// Children first: without a pager they would sleep for ever, or read zeros once their
 /// userfaultfd is closed. Then who could make new ones, then the rest.
 inline Worker::~Worker() {
   if (local) local->stop();
-  kill_children();
+  for (const auto& pager : pagers) pager->end_all();
   parents.reclaim_all();
   if (peers) peers->close();
   server_.reset();

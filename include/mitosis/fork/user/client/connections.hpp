@@ -30,8 +30,7 @@ class Connections {
 
   /// Opens a connection; the returned descriptor is the caller's, to be given to `close`.
   Result<int> open() {
-    const std::string path = local::socket_path();
-    Result<local::Channel> channel = local::connect(path, open_patience);
+    Result<local::Channel> channel = local::connect(path(), open_patience);
     if (!channel) return channel.error();
     for (Slot& slot : slots_) {
       int expected = -1;
@@ -59,7 +58,7 @@ class Connections {
       if (sd < 0 || slot.fd.load() != sd) continue;
       const pid_t self = ::getpid();
       if (slot.owner.load() != self) {
-        Result<local::Channel> fresh = local::connect(local::socket_path(), open_patience);
+        Result<local::Channel> fresh = local::connect(path(), open_patience);
         if (!fresh) return fresh.error();
         if (Result<void> placed = place(fresh->release(), sd); !placed) return placed.error();
         slot.owner.store(self);
@@ -121,6 +120,19 @@ class Connections {
     }
   }
 
+  /// Where the agent is: $MITOSIS_SOCKET or the default; in a resumed child, whose environment is
+  /// its parent's, where `move_to` said.
+  [[nodiscard]] std::string path() const {
+    return moved_to_[0] != '\0' ? moved_to_.data() : local::socket_path();
+  }
+  /// Another agent from now on. Cut at what a socket's address holds.
+  void move_to(const char* path) noexcept {
+    moved_to_ = {};
+    for (std::size_t i = 0; i + 1 < moved_to_.size() && path[i] != '\0'; ++i) {
+      moved_to_[i] = path[i];
+    }
+  }
+
   /// In a resumed child: the sockets stayed behind. Holds their numbers, so that no file that the
   /// child opens gets one; the next `use` connects to the agent of the machine it now runs on.
   void disown() noexcept {
@@ -156,6 +168,7 @@ class Connections {
     return Error(Errc::system_call_failed, "dup3", errno).in("open the local agent");
   }
   std::array<Slot, capacity> slots_;
+  std::array<char, sizeof(sockaddr_un::sun_path)> moved_to_ = {};
 };
 
 /// This process's.

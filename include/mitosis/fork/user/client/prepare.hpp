@@ -50,7 +50,7 @@ inline Result<void> announce(int sd, HandlerId handler, const char* policy, Shad
     return Error(Errc::system_call_failed, "getrandom", errno);
   }
   request.own_fds = own_fds();
-  Result<sockaddr_un> agent = local::detail::socket_address(local::socket_path());
+  Result<sockaddr_un> agent = local::detail::socket_address(connections().path());
   if (!agent) return agent.error();
   orders.nonce = request.nonce;
   orders.agent = *agent;
@@ -80,8 +80,10 @@ inline Result<PrepareOutcome> await_answer(int sd) {
 }
 
 /// In a child, wherever it runs: what the library remembers is the parent's.
-inline PrepareOutcome become_child() noexcept {
+/// `agent` is the socket of the agent that has resumed it, or null.
+inline PrepareOutcome become_child(const char* agent) noexcept {
   is_resumed_child() = true;
+  if (agent != nullptr) connections().move_to(agent);
   connections().disown();
   shadows().forget();
   return PrepareOutcome{true, {}, {}};
@@ -102,7 +104,8 @@ inline PrepareOutcome become_child() noexcept {
 
   // 2. Here the children go on.
   arch::Context context;
-  if (arch::context_save(&context) != 0) return detail::become_child();
+  const arch::Saved saved = arch::context_save(&context);
+  if (saved.child != 0) return detail::become_child(arch::told_agent(saved));
 
   // 3. The frozen copy. Exit signal 0: the program's own waits do not see it.
   const long shadow = arch::raw_syscall(SYS_clone, 0, 0, 0, 0, 0);

@@ -14,7 +14,7 @@ namespace mitosis::client {
   const auto in_context = [&](Error error) {
     return error.at_machine(request.machine).of_handler(request.handler).in("resume");
   };
-  const Result<local::Channel> agent = local::connect(local::socket_path(), open_patience);
+  const Result<local::Channel> agent = local::connect(connections().path(), open_patience);
   if (!agent) return in_context(agent.error());
   Result<void> taken = restore::take_over(*agent, request);
   return in_context(taken.error());

@@ -82,20 +82,20 @@ inline void gather(const ShadowOrders& orders, const arch::Context& context,
   // 1. Nobody else's terminal, pipe or socket may depend on the shadow.
   (void)raw_syscall(SYS_setsid);
   (void)raw_syscall(SYS_close_range, 0u, ~0u, 0);
-  // 2. The lifeline. A full backlog must not hold a forgotten shadow for ever.
+  // 2. What only this process can tell. Before the agent is woken: it is busy with the parent.
+  ShadowPacket packet;
+  packet.nonce_low = static_cast<std::uint32_t>(orders.nonce);
+  packet.nonce_high = static_cast<std::uint32_t>(orders.nonce >> 32);
+  detail::gather(orders, context, packet.facts);
+  (void)raw_syscall(SYS_prctl, PR_SET_NAME, "mitosis-shadow", 0, 0, 0);
+  // 3. The lifeline. A full backlog must not hold a forgotten shadow for ever.
   const long lifeline = raw_syscall(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   const timeval patience = {10, 0};
   (void)raw_syscall(SYS_setsockopt, lifeline, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
   if (raw_syscall(SYS_connect, lifeline, &orders.agent, sizeof(orders.agent)) == 0) {
-    // 3. What only this process can tell, ...
-    ShadowPacket packet;
-    packet.nonce_low = static_cast<std::uint32_t>(orders.nonce);
-    packet.nonce_high = static_cast<std::uint32_t>(orders.nonce >> 32);
-    detail::gather(orders, context, packet.facts);
-    (void)raw_syscall(SYS_prctl, PR_SET_NAME, "mitosis-shadow", 0, 0, 0);
     const long sent =
         raw_syscall(SYS_sendto, lifeline, &packet, sizeof(packet), MSG_NOSIGNAL, nullptr, 0);
-    // 4. ... and then nothing but waiting for the end.
+    // 4. Nothing but waiting for the end.
     char ignored[8];
     while (sent == static_cast<long>(sizeof(packet))) {
       const long n = raw_syscall(SYS_read, lifeline, ignored, sizeof(ignored));

@@ -42,9 +42,10 @@ struct ResumeOffer {
   std::uint64_t descriptor_bytes = 0;
   bool has_cache = false;
   std::string policy;  ///< in its canonical form
+  std::string socket;  ///< this agent's, absolute: the child's memory knows its parent's machine's
   template <class A>
   void fields(A& a) {
-    a(generation, descriptor_bytes, has_cache, policy);
+    a(generation, descriptor_bytes, has_cache, policy, socket);
   }
 };
 

@@ -67,7 +67,8 @@ class DescriptorBytes {
 struct Offer {
   DescriptorBytes descriptor;
   UniqueFd userfaultfd_device;
-  UniqueFd cache;  ///< none without Cache<Local>
+  UniqueFd cache;      ///< none without Cache<Local>
+  std::string socket;  ///< the agent's, for the child to find it by
 };
 
 /// Sends Resume and takes the answer apart.
@@ -86,7 +87,7 @@ inline Result<Offer> ask(const local::ChannelView& agent, const ResumeRequest& r
   }
   auto bytes = DescriptorBytes::map(fds[0].get(), answer->descriptor_bytes);
   if (!bytes) return bytes.error();
-  Offer offer{std::move(*bytes), std::move(fds[1]), {}};
+  Offer offer{std::move(*bytes), std::move(fds[1]), {}, std::move(answer->socket)};
   if (answer->has_cache) offer.cache = std::move(fds[2]);
   return offer;
 }

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <utility>
 
 namespace mitosis::restore {
@@ -29,7 +30,8 @@ class Trampoline {
  public:
   /// In the lowest room there is: below programs, where no heap or stack wants to grow.
   static Result<Trampoline> make(Bytes xstate, Occupied& occupied) {
-    const std::uint64_t bytes = whole_pages(code_room() + arch::frame_bytes(xstate));
+    const std::uint64_t bytes =
+        whole_pages(code_room() + arch::frame_bytes(xstate) + socket_path_room);
     auto memory = OwnMemory::find(bytes, user_address_end, occupied);
     if (!memory) return memory.error();
     Trampoline made;
@@ -37,10 +39,16 @@ class Trampoline {
     return made;
   }
   /// Writes code and frame, and makes them executable. `xfeatures` as arch::write_frame wants it.
-  Result<void> write(const descriptor::ThreadRecord& thread, Bytes xstate,
-                     std::uint64_t xfeatures) const noexcept {
+  /// A child that asks for it is told where `socket`, its machine's agent, is.
+  Result<void> write(descriptor::ThreadRecord thread, Bytes xstate, std::uint64_t xfeatures,
+                     const std::string& socket) const noexcept {
     const Bytes code = arch::blob();
     std::memcpy(memory_.data(), code.data(), code.size());
+    if (arch::wants_agent(thread) && socket.size() < socket_path_room) {
+      std::uint8_t* const path = memory_.data() + code_room() + arch::frame_bytes(xstate);
+      std::memcpy(path, socket.c_str(), socket.size() + 1);
+      arch::tell_agent(thread, reinterpret_cast<const char*>(path));
+    }
     arch::write_frame(thread, xstate, xfeatures, memory_.data() + code_room());
     void* const start = memory_.data();
     const std::uint64_t bytes = memory_.range().bytes();
@@ -55,6 +63,8 @@ class Trampoline {
   [[nodiscard]] std::uint64_t frame() const noexcept { return code() + code_room(); }
 
  private:
+  /// As much as a unix socket's address has.
+  static constexpr std::size_t socket_path_room = 108;
   static std::uint64_t code_room() noexcept {
     return (arch::blob().size() + 63) & ~std::uint64_t{63};
   }

@@ -19,10 +19,16 @@ struct Context {
 };
 static_assert(offsetof(Context, rsp) == 48 && offsetof(Context, x87_control) == 68);
 
-/// Saves the caller's context and returns 0; in a child that is resumed from it, returns 1 from the
-/// same call. The calling function must not have returned when the memory is captured.
+/// What context_save returns, in rax and rdx.
+struct Saved {
+  long child;         ///< 0, or in a resumed child 1
+  const char* agent;  ///< in a resumed child: its machine's agent's socket; unknown: null
+};
+
+/// Saves the caller's context and returns {0}; in a child that is resumed from it, returns {1, ...}
+/// from the same call. The calling function must not have returned when the memory is captured.
 /// Locals that it changes after the first return have undefined values in the child, as in setjmp.
-[[gnu::naked, gnu::noinline, gnu::returns_twice]] inline long context_save(Context*) {
+[[gnu::naked, gnu::noinline, gnu::returns_twice]] inline Saved context_save(Context*) {
   asm volatile(
       "movq %rbx, 0(%rdi)\n\t"
       "movq %rbp, 8(%rdi)\n\t"
@@ -37,6 +43,7 @@ static_assert(offsetof(Context, rsp) == 48 && offsetof(Context, x87_control) == 
       "stmxcsr 64(%rdi)\n\t"
       "fnstcw 68(%rdi)\n\t"
       "xorl %eax, %eax\n\t"
+      "xorl %edx, %edx\n\t"
       "ret");
 }
 

@@ -44,6 +44,21 @@ enum Register : unsigned {
   reg_gs,
 };
 
+/// In rdx: the restorer is asked to put the address of its agent's socket path there. (No register
+/// of a program that was not prepared by its own call holds that by chance.)
+inline constexpr std::uint64_t agent_wanted = 0x9d3c7a51e2f4806bull;
+
+inline bool wants_agent(const descriptor::ThreadRecord& thread) noexcept {
+  return thread.registers[reg_rdx] == agent_wanted;
+}
+inline void tell_agent(descriptor::ThreadRecord& thread, const char* path) noexcept {
+  thread.registers[reg_rdx] = reinterpret_cast<std::uint64_t>(path);
+}
+/// What context_save returned, where a restorer has put a path; else null.
+inline const char* told_agent(const Saved& saved) noexcept {
+  return reinterpret_cast<std::uint64_t>(saved.agent) == agent_wanted ? nullptr : saved.agent;
+}
+
 /// What glibc marks the abort handlers of restartable sequences with.
 inline constexpr std::uint32_t rseq_signature = 0x53053053;
 
@@ -63,6 +78,7 @@ inline void write_registers(const Context& from, descriptor::ThreadRecord& to) n
   r[reg_rsp] = from.rsp;
   r[reg_rip] = from.rip;
   r[reg_rax] = 1;
+  r[reg_rdx] = agent_wanted;
   r[reg_orig_rax] = ~std::uint64_t{0};  // not in a system call
   r[reg_eflags] = 0x202;                // interrupts on, direction up: as the ABI wants it
   r[reg_cs] = 0x33;

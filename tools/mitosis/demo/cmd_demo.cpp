@@ -79,6 +79,10 @@ int run(DemoArguments& arguments) {
   const Result<DemoReport> report = demo.run();
   progress.finish();
   if (Interrupt::seen() != 0) return interrupted();
+  if (!demo.verdict().empty()) {
+    fmt::print(stderr, "mitosis demo: WRONG: {}\n", demo.verdict());
+    return exit_failed;
+  }
   if (!report) return fail("demo", report.error());
   if (arguments.json) {
     fmt::print("{}\n", report->json().dump(2));

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../agent_calls.hpp"
@@ -37,6 +38,8 @@ class Demo {
 
   /// On success everything still runs, for those who want to look around.
   Result<DemoReport> run();
+  /// What a child got wrong; empty where `run` failed of something else.
+  [[nodiscard]] const std::string& verdict() const noexcept { return verdict_; }
   [[nodiscard]] testbed::TwoMachines& machines() noexcept { return *machines_; }
   /// After a good run: reclaims the parent's image and sees everybody end with status 0.
   Result<void> finish();
@@ -44,6 +47,7 @@ class Demo {
  private:
   static constexpr int handler = 73;
   static constexpr unsigned parts = 8;
+  static constexpr double slow_start_ms = 6000;
 
   Result<void> make_machines();
   Result<void> start_parent();
@@ -56,8 +60,10 @@ class Demo {
   Result<void> show_part(unsigned part);
   Result<local::ListRow> row_of(const Program& child);
   [[nodiscard]] std::uint64_t wire_bytes() const;
-  static Error wrong(const std::string& what) {
-    return Error(Errc::page_unavailable, what.c_str()).in("compare");
+  /// What must never be seen: it is told by `verdict`, not by an error code.
+  Error wrong(std::string what) {
+    verdict_ = std::move(what);
+    return Errc::page_unavailable;
   }
 
   DemoOptions options_;
@@ -69,6 +75,7 @@ class Demo {
   nlohmann::json prepared_;  ///< the parent's answer to prepare: key, checksums
   int counter_ = 0;          ///< of everybody, as it must be
   std::uint64_t wire_before_ = 0;
+  std::string verdict_;
 };
 
 inline Result<DemoReport> Demo::run() {

@@ -52,11 +52,15 @@ struct DemoReport {
         "prepare: the parent paused for {} ({} MiB of data, policy {})\n\n{}\n"
         "Times run from exec to the program's own answer; the cold start imports, makes its data "
         "and answers.\nAll children have read all of the data in the end: {} on the wire for the "
-        "{} of them.\n",
+        "{} of them.{}\n",
         show_time(prepare_ms), size_mib, policy, table.text(), show_bytes(wire_end),
-        children.size());
+        children.size(),
+        shares_pages() ? "\nA page counts for the child that fetched it; the others take it from "
+                         "the machine's cache."
+                       : "");
   }
 
+  [[nodiscard]] bool shares_pages() const { return policy.find("+local") != std::string::npos; }
   [[nodiscard]] nlohmann::json json() const {
     nlohmann::json list = nlohmann::json::array();
     for (const ChildReport& child : children) {

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <map>
 #include <memory>
@@ -166,9 +167,13 @@ class World {
   int open_ = 0;
 };
 
-/// Runs a law's body in both kinds of weather, over some seeds.
+/// Runs a law's body in both kinds of weather, over some seeds; MITOSIS_LAW_SEEDS=10 makes ten
+/// times as many of them.
 template <class Body>
 void everywhere(const sim::RunPolicy& policy, Body&& body, std::uint64_t seeds = 2) {
+  if (const char* factor = std::getenv("MITOSIS_LAW_SEEDS"); factor != nullptr) {
+    seeds *= static_cast<std::uint64_t>(std::atoi(factor));
+  }
   for (const Weather weather : {Weather::calm, Weather::rough}) {
     for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
       SCOPED_TRACE((weather == Weather::calm ? "calm, seed " : "rough, seed ") +

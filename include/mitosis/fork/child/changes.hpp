@@ -22,6 +22,7 @@ template <LegalPolicy P, Platform Pf>
 void Child<P, Pf>::on_moved(PageRange from, PageNumber to) noexcept {
   engine_.on_moved(from, to);
   settle(from);
+  settle({to, from.count});  // what was there is overwritten
 }
 
 template <LegalPolicy P, Platform Pf>

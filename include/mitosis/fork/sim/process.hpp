@@ -22,6 +22,7 @@ class Process : public std::enable_shared_from_this<Process> {
   using Done = std::function<void()>;
   using DoneRead = std::function<void(Access, std::uint64_t stamp)>;
   using DoneWrite = std::function<void(Access)>;
+  static void nothing() {}
 
   Process(EventQueue& events, Random& random) : events_(events), random_(random) {
     memory_.on_wake_ = [this](PageRange range) { wake(range); };
@@ -46,8 +47,7 @@ class Process : public std::enable_shared_from_this<Process> {
   void map(PageRange range) { memory_.map(range); }
   void protect(PageRange range) { memory_.split(range); }
   /// MADV_DONTNEED: the pager hears of it before the pages go.
-  void remove(
-      PageRange range, Done done = [] {}) {
+  void remove(PageRange range, Done done = nothing) {
     change(
         [this, range] {
           if (child_) child_->on_removed(range);
@@ -55,23 +55,19 @@ class Process : public std::enable_shared_from_this<Process> {
         },
         std::move(done));
   }
-  void unmap(
-      PageRange range, Done done = [] {}) {
+  void unmap(PageRange range, Done done = nothing) {
     memory_.unmap(range);
     change(
         [this, range] {
           if (child_) child_->on_unmapped(range);
-          wake(range);
         },
         std::move(done));
   }
-  void move(
-      PageRange from, PageNumber to, Done done = [] {}) {
+  void move(PageRange from, PageNumber to, Done done = nothing) {
     memory_.move(from, to);
     change(
         [this, from, to] {
           if (child_) child_->on_moved(from, to);
-          wake(from);
         },
         std::move(done));
   }

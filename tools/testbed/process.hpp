@@ -115,6 +115,7 @@ inline int become(const ProcessSpec& spec, const char* const* argv, const char* 
 
 inline std::vector<const char*> pointers(const std::vector<std::string>& strings) {
   std::vector<const char*> out;
+  out.reserve(strings.size() + 1);
   for (const std::string& s : strings) out.push_back(s.c_str());
   out.push_back(nullptr);
   return out;

@@ -87,7 +87,6 @@ Prepared Cluster::prepare(std::uint32_t k, Puppet& puppet, const std::string& po
   Prepared made;
   made.machine = k;
   made.handler = handler != 0 ? handler : next_handler_++;
-  if (puppet.ask("agent " + machines_.socket(k)) != "ok") made.failure = "it is gone";
   const auto [word, rest] =
       split(puppet.ask("prepare " + std::to_string(made.handler) + " " + policy));
   (word == "parent" ? made.key : made.failure) = word == "error" ? split(rest).second : rest;

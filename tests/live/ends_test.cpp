@@ -302,11 +302,16 @@ TEST_F(Ends, a_shadow_that_is_killed) {
   const Prepared prepared = cluster.must_prepare(1, parent, no_prefetch);
   Puppet child = cluster.child(2, prepared);
   EXPECT_EQ(child.ask("read 0 10"), "ok 10");
-  int killed = 0;
+  int shadow = 0;
   for (const int pid : cluster.strangers(1)) {
-    if (testbed::name_of(pid) == "mitosis-shadow") killed += ::kill(pid, SIGKILL) == 0 ? 1 : 0;
+    if (testbed::name_of(pid) == "mitosis-shadow") shadow = pid;
   }
-  ASSERT_EQ(killed, 1);
+  ASSERT_NE(shadow, 0);
+  ASSERT_EQ(::kill(shadow, SIGKILL), 0);
+  ASSERT_TRUE(eventually([&] {
+    const char state = testbed::state_of(shadow);
+    return state == 'Z' || state == '\0';
+  }));
   EXPECT_EQ(child.ask("touch 400"), "ended");
   EXPECT_EQ(child.end(), by_sigbus);
   EXPECT_EQ(parent.ask("check"), "ok 500");

@@ -47,12 +47,6 @@ static void do_prepare(const struct order* order) {
   if (sd >= 0) mitosis_close(sd);
 }
 
-/* A child has its parent's environment; on a real machine all agents have the same path. */
-static void do_agent(const struct order* order) {
-  setenv("MITOSIS_SOCKET", order->first, 1);
-  say("ok");
-}
-
 static void do_reclaim(const struct order* order) {
   const int sd = mitosis_open();
   if (sd >= 0 && mitosis_reclaim(sd, order->a) == 0) {
@@ -153,11 +147,11 @@ static const struct {
   const char* verb;
   void (*run)(const struct order* order);
 } verbs[] = {
-    {"prepare", do_prepare}, {"reclaim", do_reclaim}, {"agent", do_agent}, {"map", do_map},
-    {"read", do_read},       {"write", do_write},     {"tell", do_tell},   {"drop", do_drop},
-    {"touch", do_touch},     {"stress", do_stress},   {"fork", do_fork},   {"probes", do_probes},
-    {"check", do_check},     {"open", do_open},       {"file", do_file},   {"twin", do_twin},
-    {"append", do_append},   {"have", do_have},       {"who", do_who},     {"exit", do_exit},
+    {"prepare", do_prepare}, {"reclaim", do_reclaim}, {"map", do_map},       {"read", do_read},
+    {"write", do_write},     {"tell", do_tell},       {"drop", do_drop},     {"touch", do_touch},
+    {"stress", do_stress},   {"fork", do_fork},       {"probes", do_probes}, {"check", do_check},
+    {"open", do_open},       {"file", do_file},       {"twin", do_twin},     {"append", do_append},
+    {"have", do_have},       {"who", do_who},         {"exit", do_exit},
 };
 
 static void obey(const char* line) {

@@ -16,6 +16,7 @@
 
 #include <mitosis/fork/user/agent/session.hpp>
 #include <mitosis/fork/user/capture/capture.hpp>
+#include <mitosis/policy/matrix.hpp>
 #include <mitosis/policy/parse.hpp>
 
 #include <cstring>
@@ -28,6 +29,9 @@ inline Result<void> Session::prepare(const local::Packet& packet) {
   const std::string& text = message->policy.empty() ? worker_.options.policy : message->policy;
   const auto policy = parse_policy(text.c_str(), text.size());
   if (!policy) return Error(policy.error()).of_handler(message->handler).in("prepare");
+  if (auto r = with_policy(*policy, [](auto) {}); !r) {  // no child could have it
+    return Error(r.error()).of_handler(message->handler).in("prepare");
+  }
 
   StepTimer timer(worker_.profile, policy->profile);
 

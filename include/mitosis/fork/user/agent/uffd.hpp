@@ -79,11 +79,16 @@ class Uffd {
     const int r = ::ioctl(fd_, UFFDIO_CONTINUE, &c);
     return answer(r, to, c.mapped);
   }
-  /// Touching these pages raises SIGBUS from now on. False where the kernel can't.
+  /// Touching these pages raises SIGBUS from now on. Where they have come meanwhile, or their
+  /// mapping changes just now, who waits is woken instead and faults again if it must. False where
+  /// the kernel can't.
   bool poison(PageRange to) const noexcept {
     uffdio_poison p = {};
     p.range = range(to);
-    return ::ioctl(fd_, UFFDIO_POISON, &p) == 0;
+    if (::ioctl(fd_, UFFDIO_POISON, &p) == 0) return true;
+    if (errno != EEXIST && errno != EAGAIN && errno != ENOENT && errno != ESRCH) return false;
+    wake(to);
+    return true;
   }
   void wake(PageRange to) const noexcept {
     uffdio_range r = range(to);

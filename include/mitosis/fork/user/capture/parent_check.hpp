@@ -4,6 +4,8 @@
 // calls, nothing that walks page tables.
 #pragma once
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <sys/types.h>
 
 #include <fmt/format.h>
@@ -42,6 +44,30 @@ inline std::uint64_t mapped_kib(std::string_view status) noexcept {
   return kib("VmSize") - kib("VmStk");
 }
 
+/// "python3, ThreadPoolExecu, ...": of the first few threads.
+inline std::string thread_names(int process) {
+  constexpr std::size_t most = 4;
+  std::string names;
+  const Result<UniqueFd> tasks = open_at(process, "task", O_DIRECTORY);
+  DIR* dir = tasks ? ::fdopendir(::fcntl(tasks->get(), F_DUPFD_CLOEXEC, 0)) : nullptr;
+  if (dir == nullptr) return names;
+  std::size_t count = 0;
+  while (const dirent* entry = ::readdir(dir)) {
+    if (entry->d_name[0] == '.') continue;
+    if (count++ == most) {
+      names += ", ...";
+      break;
+    }
+    const std::string path = std::string(entry->d_name) + "/comm";
+    const Result<std::vector<char>> name = read_at(tasks->get(), path.c_str(), 4096);
+    if (!names.empty()) names += ", ";
+    std::string_view text = name ? view(*name) : std::string_view("?");
+    names += take_until(text, '\n');
+  }
+  ::closedir(dir);
+  return names;
+}
+
 /// /proc/PID/status: threads, tracer, seccomp, umask.
 inline Result<void> check_status(int process, ParentFacts& facts) {
   const Result<std::vector<char>> status = read_at(process, "status", 1u << 20);
@@ -51,7 +77,8 @@ inline Result<void> check_status(int process, ParentFacts& facts) {
     return number(field(text, key)).value_or(~std::uint64_t{0});
   };
   if (const std::uint64_t threads = value("Threads"); threads != 1) {
-    return refuse(fmt::format("it has {} threads; prepare takes a process of one", threads));
+    return refuse(fmt::format("it has {} threads ({}); prepare takes a process of one", threads,
+                              thread_names(process)));
   }
   if (const std::uint64_t tracer = value("TracerPid"); tracer != 0) {
     return refuse(fmt::format("process {} traces it (ptrace); detach first", tracer));

@@ -46,6 +46,11 @@ class TcpFabric {
   std::size_t poll(Span<ReadCompletion> done, Time now) noexcept;
   void forget(MachineId peer) noexcept;
 
+  /// Whether requests are out or completions are ready. While not, poll has nothing to do before
+  /// wait_fd is readable.
+  [[nodiscard]] bool busy() const noexcept {
+    return !hot_.empty() || !context_.done.empty() || (waiting_ != nullptr && !waiting_->empty());
+  }
   /// Readable when `poll` has something to do; for poll(2) or an outer epoll.
   [[nodiscard]] int wait_fd() const noexcept { return epoll_.get(); }
   /// Call `poll` by then even if wait_fd is silent; in the past where completions are ready.

@@ -113,6 +113,7 @@ class Pager {
   const Options options_;
   std::unique_ptr<TcpFabric<RC>> rc_;
   std::unique_ptr<TcpFabric<DCT>> dct_;
+  bool rc_ready_ = true, dct_ready_ = true;  ///< epoll says that there is something to poll
   FallbackReader fallback_;
   ProfileBook& book_;
   LandingPool landings_;

@@ -70,8 +70,10 @@ inline void Pager::run() {
   next_sweep_ = last_work + options_.sweep_ns;
   while (!stopping_.load(std::memory_order_relaxed)) {
     Time now = tcp::monotonic_now();
-    bool worked = poll(*rc_);
-    worked = poll(*dct_) || worked;
+    // An idle fabric costs no system call: its connections' ends come through epoll.
+    bool worked = (rc_->busy() || rc_ready_) && poll(*rc_);
+    worked = ((dct_->busy() || dct_ready_) && poll(*dct_)) || worked;
+    rc_ready_ = dct_ready_ = false;
     int timeout = 0;
     if (worked) last_work = now;
     if (!worked && now > last_work + options_.spin_ns) {
@@ -94,8 +96,11 @@ inline void Pager::on_event(std::uint64_t data) {
   const auto number = static_cast<std::uint32_t>(data);
   switch (static_cast<Source>(data >> 32)) {
     case Source::rc:
+      rc_ready_ = true;  // polled at the top of the loop
+      return;
     case Source::dct:
-      return;  // polled at the top of the loop
+      dct_ready_ = true;
+      return;
     case Source::fallback:
       for (const ReadCompletion& completion : fallback_.take()) complete(completion);
       return;

@@ -29,8 +29,9 @@ struct PrepareOutcome {
 
 /// How long a prepare waits for the agent before it gives up, with nothing left behind.
 inline constexpr std::chrono::milliseconds prepare_patience{10000};
-/// How long it polls for the answer before it sleeps: a wake-up costs more than the rest of it.
-inline constexpr std::chrono::microseconds prepare_spin{150};
+/// How long it polls for the answer before it sleeps: a wake-up costs more than the rest of it. Not
+/// longer, because on a busy machine the agent waits for this very core.
+inline constexpr std::chrono::microseconds prepare_spin{40};
 
 namespace detail {
 
@@ -39,7 +40,7 @@ namespace detail {
 inline Result<void> announce(int sd, HandlerId handler, const char* policy, ShadowOrders& orders) {
   const Result<local::ChannelView> channel = connections().use(sd);
   if (!channel) return channel.error();
-  shadows().reap();
+  if (!shadows().room()) shadows().reap();
   if (!shadows().room()) {
     return Error(Errc::limit_exceeded, "256 handlers of this process are prepared already");
   }
@@ -113,6 +114,7 @@ inline PrepareOutcome become_child(const char* agent) noexcept {
   (void)arch::raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &orders.signal_mask, nullptr, 8);
 
   // 4. The agent's word. With a refusal the shadow goes; without a shadow the handler goes.
+  shadows().reap();  // here, because the agent is still looking at this process
   Result<PrepareOutcome> outcome = detail::await_answer(sd);
   if (shadow < 0) {
     if (outcome) (void)reclaim(sd, handler);

@@ -128,6 +128,7 @@ enum mitosis_error {
 };
 
 /* The names of the original system's calls; the key is new. */
+/* NOLINTBEGIN(modernize-use-nullptr,modernize-redundant-void-arg): this is C */
 static inline int sopen(void) {
   return mitosis_open();
 }
@@ -144,6 +145,7 @@ static inline int fork_resume_local(int sd, uint64_t handler, const struct mitos
 static inline int fork_reclaim(int sd, uint64_t handler) {
   return mitosis_reclaim(sd, handler);
 }
+/* NOLINTEND(modernize-use-nullptr,modernize-redundant-void-arg) */
 
 #ifdef __cplusplus
 }

@@ -76,6 +76,7 @@ class Pagemap {
       const int err = scan_runs(start, end, to);
       if (err == 0) return {};
       const bool unknown = err == ENOTTY || err == EINVAL;
+      if (err == ESRCH) return Error(Errc::unsupported_process, "it has ended").in("find pages");
       if (method_ == PagemapMethod::scan || !unknown) {
         return Error(Errc::system_call_failed, "PAGEMAP_SCAN", err).in("find pages");
       }

@@ -6,16 +6,15 @@
 
 #include <sys/prctl.h>
 
+#if __has_include(<sys/rseq.h>)  // glibc 2.35 on; an older one registers none
+#include <sys/rseq.h>
+#endif
+
 #include <mitosis/fork/user/arch/arch.hpp>
 #include <mitosis/mem/descriptor/records.hpp>
 
 #include <cstddef>
 #include <cstdint>
-
-// glibc 2.35 on; weak, so that the library also loads with an older one. Declared as <sys/rseq.h>
-// does it, without extern "C": a program may include both.
-extern const std::ptrdiff_t __rseq_offset __attribute__((weak));
-extern const unsigned int __rseq_size __attribute__((weak));
 
 namespace mitosis::client {
 
@@ -35,11 +34,13 @@ inline ThreadPointers thread_pointers() noexcept {
   (void)arch::raw_syscall(SYS_get_robust_list, 0, &p.robust_list, &p.robust_list_bytes);
   (void)arch::raw_syscall(SYS_prctl, PR_GET_TID_ADDRESS, &p.clear_child_tid, 0, 0, 0);
   p.tid = static_cast<std::uint32_t>(arch::raw_syscall(SYS_gettid));
-  if (&__rseq_offset != nullptr && &__rseq_size != nullptr && __rseq_size != 0) {
+#if __has_include(<sys/rseq.h>)
+  if (__rseq_size != 0) {
     p.rseq = reinterpret_cast<std::uint64_t>(__builtin_thread_pointer()) +
              static_cast<std::uint64_t>(__rseq_offset);
     p.rseq_bytes = __rseq_size > rseq_registered_bytes ? __rseq_size : rseq_registered_bytes;
   }
+#endif
   return p;
 }
 

@@ -341,7 +341,13 @@ TEST_F(Ends, a_frozen_child_harms_nobody) {
 
 // ---- nothing is kept ----------------------------------------------------------------------------
 
-TEST_F(Ends, rounds_of_everything_leave_no_descriptor_open) {
+/// One pager thread: with more, connections are opened whenever one of them first needs some.
+class OnePager : public Ends {
+ protected:
+  OnePager() : Ends({"--pagers", "1"}) {}
+};
+
+TEST_F(OnePager, rounds_of_everything_leave_no_descriptor_open) {
   Puppet parent = cluster.filled(1, 200);
   const auto round = [&](const char* policy) {
     const Prepared prepared = cluster.must_prepare(1, parent, policy);

@@ -3,8 +3,7 @@
 #pragma once
 
 #include <mitosis/base/result.hpp>
-#include <mitosis/base/unique_fd.hpp>
-#include <mitosis/fork/user/agent/image.hpp>
+#include <mitosis/fork/user/agent/parent.hpp>
 #include <mitosis/fork/user/agent/state_table.hpp>
 #include <mitosis/mem/target_table.hpp>
 
@@ -18,34 +17,6 @@
 #include <vector>
 
 namespace mitosis::agent {
-
-using Clock = std::chrono::steady_clock;
-
-/// One prepared parent. Owned by `Parents` and by whoever serves it at the moment; what it holds
-/// (shadow, image, descriptors) ends with the last of them, its access with `Parents::reclaim`.
-struct Parent {
-  HandlerId handler{};
-  Generation generation{};
-  AuthKey key;
-  std::uint32_t uid = 0;
-  int pid = 0;
-  std::string policy;
-  bool copy = false;  ///< Cow<Off>
-  bool stays = true;  ///< outlives its caller's exit until the lease ends
-  UniqueFd parent_pidfd, shadow_pidfd, lifeline, image_fd;
-  TargetName target;
-  int shadow_pid = 0;
-  std::uint64_t pages = 0;  ///< that children may fetch
-  Clock::time_point prepared{};
-  Clock::time_point last_use{};  ///< of the lease: a query, a renewal
-  std::shared_ptr<const std::vector<std::uint8_t>> descriptor;
-  /// Where the parent is itself a child: its own parent's image, whose leases its children need.
-  std::shared_ptr<const Image> ancestor;
-
-  enum class State { capturing, ready, failed } state = State::capturing;
-  Error failure;
-  ParentSlot* slot = nullptr;
-};
 
 /// Thread-safe. Takes part in the lease: a parent whose process has exited is reclaimed when
 /// nobody has used it for `lease`.

@@ -5,7 +5,7 @@
 #include <sys/random.h>
 
 #include <mitosis/base/describe.hpp>
-#include <mitosis/fork/user/agent/parents.hpp>
+#include <mitosis/fork/user/agent/parent.hpp>
 #include <mitosis/fork/user/restore/layout.hpp>
 #include <mitosis/mem/descriptor/view.hpp>
 #include <mitosis/mem/image_source.hpp>

@@ -6,6 +6,7 @@
 
 #include <mitosis/policy/parse.hpp>
 
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -40,8 +41,11 @@ std::string own_path() {
 }
 
 /// Where the demo's program finds the Python module and the library: in the tree that this was
-/// built in, while that is there; else where they are installed.
+/// built in, while that is there; else where they are installed. $MITOSIS_LIBRARY goes first.
 std::vector<std::string> program_environment() {
+  if (::secure_getenv("MITOSIS_LIBRARY") != nullptr) {
+    return {"PYTHONPATH=" MITOSIS_BUILT_PYTHON, "PYTHONDONTWRITEBYTECODE=1"};
+  }
   if (!std::filesystem::exists(MITOSIS_BUILT_LIBRARY)) return {};
   return {"MITOSIS_LIBRARY=" MITOSIS_BUILT_LIBRARY, "PYTHONPATH=" MITOSIS_BUILT_PYTHON,
           "PYTHONDONTWRITEBYTECODE=1"};

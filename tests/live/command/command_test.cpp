@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "../unit/user/tools_command.hpp"
+#include "../../unit/user/tools_command.hpp"
 
 namespace mitosis::tools {
 namespace {
@@ -156,6 +156,7 @@ TEST(Demo, ShowsThreeChildrenWithTheRightData) {
   if (::geteuid() != 0) GTEST_SKIP() << "network namespaces and agents need root";
   testbed::ProcessSpec spec;
   spec.argv = {MITOSIS_COMMAND, "demo", "--size", "16"};
+  spec.environment = {"MITOSIS_LIBRARY=" MITOSIS_LIBRARY};
   auto demo = testbed::Process::start(spec);
   ASSERT_TRUE(demo);
   const auto ended = demo->wait(std::chrono::steady_clock::now() + std::chrono::seconds(60));

@@ -21,7 +21,7 @@ std::optional<Measured> pause(Scene& scene, Talker& parent) {
 }
 
 void add(Scene& scene) {
-  for (const std::size_t mebibytes : {1, 16, 64, 256, 1024}) {
+  for (const std::size_t mebibytes : {1u, 16u, 64u, 256u, 1024u}) {
     // The parent starts at the first repetition and lives to the last: one gibibyte at a time.
     auto parent = std::make_shared<std::optional<Talker>>();
     const int repetitions = mebibytes > 256 ? 11 : 21;

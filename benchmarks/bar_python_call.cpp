@@ -5,6 +5,7 @@
 #include <harness/origin.hpp>
 #include <harness/python.hpp>
 
+#include <cstring>
 #include <memory>
 
 namespace {
@@ -26,11 +27,12 @@ std::optional<Measured> first_call(Scene& scene, Origin& origin) {
 
 void add(Scene& scene) {
   // With the cache from the second repetition on, as on a machine that has run one child before.
-  for (const char* policy : {"rc+prefetch8+none+cow", "rc+prefetch32+none+cow", "rc+eager+none+cow",
-                             "rc+prefetch32+local+cow"}) {
+  for (const char* name : {"uncached/rc+prefetch32+none+cow", "uncached/rc+prefetch64+none+copy",
+                           "cached/rc+prefetch32+local+cow", "cached/rc+eager+local+cow"}) {
+    const std::string policy = std::strchr(name, '/') + 1;
     auto origin = std::make_shared<Origin>(
         scene, [&scene] { return start_python_parent(scene); }, policy);
-    add_bar(std::string("python_call/") + policy, 9,
+    add_bar(std::string("python_call/") + name, 9,
             [&scene, origin] { return first_call(scene, *origin); });
   }
 }

@@ -30,7 +30,7 @@ std::optional<Measured> fault(Scene& scene, Origin& origin, unsigned seed) {
 
 void add(Scene& scene) {
   for (const char* policy : {"rc+ondemand+none+cow", "dct+ondemand+none+cow"}) {
-    for (const std::size_t mebibytes : {64, 1024}) {
+    for (const std::size_t mebibytes : {64u, 1024u}) {
       auto origin = std::make_shared<Origin>(
           scene, [&scene, mebibytes] { return scene.start_touched_parent(mebibytes); }, policy);
       add_bar("random_fault/" + std::to_string(mebibytes) + "/" + policy, 9,

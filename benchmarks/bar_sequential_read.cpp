@@ -34,8 +34,8 @@ std::optional<Measured> read_all(Scene& scene, Origin& origin, bool eager) {
 
 void add(Scene& scene) {
   for (const char* policy :
-       {"rc+prefetch8+none+cow", "rc+prefetch32+none+cow", "rc+prefetch64+none+cow",
-        "dct+prefetch64+none+cow", "rc+eager+none+cow"}) {
+       {"rc+prefetch64+none+cow", "dct+prefetch64+none+cow", "rc+prefetch64+none+copy",
+        "rc+prefetch512+none+copy", "rc+eager+none+cow", "rc+eager+none+copy"}) {
     auto origin = std::make_shared<Origin>(
         scene, [&scene] { return scene.start_touched_parent(mebibytes); }, policy);
     const bool eager = std::string(policy).find("eager") != std::string::npos;

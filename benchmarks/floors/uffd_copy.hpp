@@ -33,7 +33,7 @@ inline std::optional<double> uffd_copy_ns(std::size_t bytes, std::size_t chunk) 
 /// With the best of the usual chunk sizes.
 inline std::optional<double> best_uffd_copy_ns(std::size_t bytes) {
   std::optional<double> best;
-  for (std::size_t chunk = 64 * 1024; chunk <= 4 * mib; chunk *= 4) {
+  for (std::size_t chunk = 64 * 1024; chunk <= mib; chunk *= 4) {
     const std::optional<double> took = uffd_copy_ns(bytes, chunk);
     if (!took) return std::nullopt;
     if (!best || *took < *best) best = took;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The kernel reads and writes pages that may not be there yet. See operations.h. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* See mischief.h. */
-#define _GNU_SOURCE
 #include "mischief.h"
 
 #include <pthread.h>

@@ -3,7 +3,6 @@
  * line. World: user. It is parent, child, and the child's child: a resumed puppet goes on hearing
  * on whatever its launcher has as standard input. At the end of the input it checks all its memory
  * and exits with 0. A wrong byte anywhere exits with 99. */
-#define _GNU_SOURCE
 #include <mitosis/mitosis.h>
 #include <signal.h>
 #include <stdio.h>

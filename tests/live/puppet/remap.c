@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Operations on the address space. See operations.h. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* See stress.h. What changes the address space is in remap.c, what passes bytes through the kernel
  * in kernel_io.c. */
-#define _GNU_SOURCE
 #include "stress.h"
 
 #include <alloca.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Threads and other programs beside the stress program. See operations.h. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <spawn.h>

@@ -112,7 +112,7 @@ class Child : private CacheWaiter {
   void ask_for_waiting(PageRange range) noexcept;
   void expire(OpId id) noexcept;
   void read_again(OpId id, Time now) noexcept;
-  void settle(PageRange changed) noexcept;
+  void settle(PageRange changed, PageRange overwritten = {}) noexcept;
   static void filled(CacheWaiter& self, PageRange keys) noexcept;
   void on_filled(PageRange keys) noexcept;
 

@@ -88,6 +88,18 @@ TEST(Driver, WhileTheMapChangesTheBytesWait) {
   EXPECT_EQ(t.script.doorbells, 1u);  // nothing was fetched twice
 }
 
+TEST(Driver, WhoSleepsWhereMremapPutsPagesIsWokenEvenIfTheBytesWereHere) {
+  Driven<OnDemandOnly> t;
+  t.script.answer = [](PageRange) { return InstallResult{Install::again, 0}; };
+  t.child.on_fault(page(205));
+  t.complete();  // here, but the map is changing
+  t.script.answer = nullptr;
+  t.child.on_moved({page(300), 4}, page(203));  // over it
+  EXPECT_TRUE(t.script.installed.empty());
+  EXPECT_TRUE(t.script.woken.back().contains(page(205)));
+  EXPECT_TRUE(t.child.idle());
+}
+
 TEST(Driver, WhatIsRemovedMeanwhileIsNotInstalled) {
   Driven<Window8> t;
   t.child.on_fault(page(205));

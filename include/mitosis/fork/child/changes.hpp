@@ -21,8 +21,7 @@ void Child<P, Pf>::on_unmapped(PageRange range) noexcept {
 template <LegalPolicy P, Platform Pf>
 void Child<P, Pf>::on_moved(PageRange from, PageNumber to) noexcept {
   engine_.on_moved(from, to);
-  settle(from);
-  settle({to, from.count});  // what was there is overwritten
+  settle(from, {to, from.count});  // what was there is overwritten
 }
 
 template <LegalPolicy P, Platform Pf>
@@ -32,13 +31,17 @@ Errc Child<P, Pf>::fork_into(Child& copy) noexcept {
   return done;
 }
 
-/// Threads that slept in a fault of the changed range fault again and see what it is now; what
-/// waited for the change to be read is retried.
+/// Threads that slept in a fault of the changed ranges fault again and see what is there now; then,
+/// and not before, what waited for the change to be read is retried: a read that finds none of its
+/// pages left to install wakes nobody.
 template <LegalPolicy P, Platform Pf>
-void Child<P, Pf>::settle(PageRange range) noexcept {
+void Child<P, Pf>::settle(PageRange range, PageRange overwritten) noexcept {
   if (closed_ || (idle() && waiting_.empty())) return;
-  waiting_.forget(range);
-  if (!range.empty()) platform_.memory().wake(range);
+  for (const PageRange changed : {range, overwritten}) {
+    if (changed.empty()) continue;
+    waiting_.forget(changed);
+    platform_.memory().wake(changed);
+  }
   if (retry_at_ != Time::never) retry(platform_.now());
 }
 

@@ -110,23 +110,23 @@ class Machine {
       });
     });
   }
-  /// fork(2) in a resumed process. `done` gets the new process at once, as fork returns in both.
+  /// fork(2) in a process of this machine; in a resumed one the pager hears of it a little later.
   std::shared_ptr<Process> fork(Process& process) {
     auto copy = start();
     process.memory().copy_to(copy->memory());
     if (process.child() == nullptr) return copy;
-    copy->expect_driver();
     copy->image = process.image;
     copy->policy = process.policy;
     wire_up(*copy);
-    process.change(
+    const Time forked = process.change(
         [this, &process, copy] {
           const std::uint32_t slot = slot_of(*copy);
           auto child = make_driver(*copy, slot);
           (void)process.child()->fork_into(*child);  // a broken copy fails its faults
           copy->serve(std::move(child), slot);
         },
-        [] {});
+        Process::nothing);
+    copy->expect_driver(forked);
     return copy;
   }
   void exit(const std::shared_ptr<Process>& process) {

@@ -76,7 +76,8 @@ class Process : public std::enable_shared_from_this<Process> {
   // ------------------------------------------------------------------------
 
   /// `read_event` runs when the pager has read of the change; then the process goes on.
-  void change(Done read_event, Done done) {
+  /// Returns when that will be.
+  Time change(Done read_event, Done done) {
     memory_.begin_change();
     last_event_ = (last_event_ < events_.now() ? events_.now() : last_event_) + delay();
     later(last_event_, [this, read_event = std::move(read_event), done = std::move(done)] {
@@ -85,6 +86,7 @@ class Process : public std::enable_shared_from_this<Process> {
       arm();
       done();
     });
+    return last_event_;
   }
   /// From now on the driver serves its faults.
   void serve(std::unique_ptr<AnyChild> child, std::uint32_t slot) {
@@ -93,7 +95,11 @@ class Process : public std::enable_shared_from_this<Process> {
     wake({PageNumber{0}, ~std::uint64_t{0}});
   }
   /// A process that has been forked from a served one: its faults wait for `serve`.
-  void expect_driver() noexcept { paged_ = true; }
+  /// Its changes are read after the fork itself, at `forked`.
+  void expect_driver(Time forked) noexcept {
+    paged_ = true;
+    last_event_ = forked;
+  }
   void exit() {
     if (exited_) return;
     exited_ = true;

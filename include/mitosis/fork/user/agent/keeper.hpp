@@ -12,6 +12,7 @@
 #include <mitosis/fork/user/agent/state_table.hpp>
 
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <unordered_map>
 #include <vector>
@@ -45,6 +46,8 @@ class Keeper {
   Result<void> start_worker();
   void close_what_the_worker_left();
   void serve_order();
+  void tell(const SpawnNotice& notice);
+  void send_notices();
   void reap(bool& worker_died, int& worker_status);
   int spawn(const SpawnOrder& order, int& pidfd);
   void kill_children() noexcept;
@@ -56,6 +59,7 @@ class Keeper {
   std::vector<bool> own_;  // descriptor numbers that are not a worker's
   int worker_pid_ = -1;
   std::unordered_map<int, std::uint64_t> spawned_;  // pid -> ticket
+  std::deque<SpawnNotice> unsent_;                  // the worker has yet to make room for them
 };
 
 }  // namespace mitosis::agent

@@ -21,7 +21,6 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <deque>
 
 namespace mitosis::agent {
 
@@ -117,6 +116,13 @@ inline void Keeper::close_what_the_worker_left() {
     if (fd != ::dirfd(fds) && (i >= keep.size() || !keep[i])) orphans.push_back(fd);
   }
   ::closedir(fds);
+  // Orders and notices that are under way name descriptors by number, which mean others soon.
+  char stale[sizeof(SpawnOrder) + sizeof(SpawnNotice)];
+  for (const int end : {keeper_end_.get(), worker_end_.get()}) {
+    while (::recv(end, stale, sizeof stale, MSG_DONTWAIT) > 0) {
+    }
+  }
+  unsent_.clear();
   for (const int fd : orphans) ::close(fd);
 }
 
@@ -162,7 +168,21 @@ inline void Keeper::serve_order() {
   } else {
     notice.status = -pid;
   }
-  (void)::send(keeper_end_.get(), &notice, sizeof notice, MSG_NOSIGNAL);
+  tell(notice);
+}
+
+/// Never waits for the worker: it may be dead, and then nobody but the keeper would notice.
+inline void Keeper::tell(const SpawnNotice& notice) {
+  unsent_.push_back(notice);
+  send_notices();
+}
+
+inline void Keeper::send_notices() {
+  for (; !unsent_.empty(); unsent_.pop_front()) {
+    const ssize_t n = ::send(keeper_end_.get(), &unsent_.front(), sizeof(SpawnNotice),
+                             MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == ENOBUFS)) return;
+  }
 }
 
 inline void Keeper::reap(bool& worker_died, int& worker_status) {
@@ -178,7 +198,7 @@ inline void Keeper::reap(bool& worker_died, int& worker_status) {
     if (it == spawned_.end()) continue;
     const SpawnNotice notice{.ticket = it->second, .pid = pid, .status = status, .exited = 1};
     spawned_.erase(it);
-    (void)::send(keeper_end_.get(), &notice, sizeof notice, MSG_NOSIGNAL);
+    tell(notice);
   }
 }
 
@@ -199,7 +219,9 @@ inline Result<int> Keeper::run() {
   bool stopping = false;
   Clock::time_point stop_by{};
   while (true) {
-    pollfd fds[2] = {{signals_.get(), POLLIN, 0}, {keeper_end_.get(), POLLIN, 0}};
+    // Orders that come too late stay unread, and must not keep `poll` from its timeout.
+    const short wanted = unsent_.empty() ? POLLIN : POLLIN | POLLOUT;
+    pollfd fds[2] = {{signals_.get(), POLLIN, 0}, {stopping ? -1 : keeper_end_.get(), wanted, 0}};
     int timeout = -1;
     if (stopping) {
       const auto left =
@@ -210,7 +232,8 @@ inline Result<int> Keeper::run() {
     if (stopping && ready == 0 && worker_pid_ > 0) {
       ::kill(worker_pid_, SIGKILL);  // it had its time
     }
-    if ((fds[1].revents & POLLIN) != 0 && !stopping) serve_order();
+    if ((fds[1].revents & POLLIN) != 0) serve_order();
+    if ((fds[1].revents & POLLOUT) != 0) send_notices();
     bool worker_died = false;
     int status = 0;
     signalfd_siginfo info;

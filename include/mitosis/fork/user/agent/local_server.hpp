@@ -17,7 +17,9 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <system_error>
 #include <thread>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -28,7 +30,9 @@ namespace mitosis::agent {
 class LocalServer {
  public:
   using Serve = std::function<void(local::Channel)>;
-  static constexpr std::size_t max_connections = 1024;
+  static constexpr std::size_t max_connections = 4096;
+  /// Of one user other than root, so that no user can keep the others out; more are closed.
+  static constexpr std::size_t max_of_a_user = 1024;
   static constexpr std::chrono::seconds stop_deadline{3};
 
   /// `listening` is bound, listening and stays the keeper's.
@@ -46,18 +50,31 @@ class LocalServer {
 
   /// Serves a connection that was not accepted but made (a spawned child's).
   void serve(UniqueFd connection) {
+    ucred user = {};
+    socklen_t bytes = sizeof user;
+    if (::getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &user, &bytes) != 0) return;
     std::unique_lock lock(mutex_);
     if (stopping_) return;
+    if (user.uid != 0 && of_user_[user.uid] >= max_of_a_user) return;
     const int fd = connection.get();
     open_.insert(fd);
+    ++of_user_[user.uid];
     lock.unlock();
-    // Detached, because nobody waits for one connection; `stop` waits for all by `open_`.
-    std::thread([this, fd, mine = std::move(connection)]() mutable {
-      serve_(local::Channel(std::move(mine)));
+    const auto done = [this, fd, uid = user.uid] {
       const std::lock_guard guard(mutex_);
       open_.erase(open_.find(fd));
+      if (--of_user_[uid] == 0) of_user_.erase(uid);
       changed_.notify_all();
-    }).detach();
+    };
+    try {
+      // Detached, because nobody waits for one connection; `stop` waits for all by `open_`.
+      std::thread([this, done, mine = std::move(connection)]() mutable {
+        serve_(local::Channel(std::move(mine)));
+        done();
+      }).detach();
+    } catch (const std::system_error&) {  // no more threads: this one is closed
+      done();
+    }
   }
 
   /// Returns false when a connection did not end within the deadline.
@@ -107,6 +124,7 @@ class LocalServer {
   std::thread acceptor_;
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::unordered_map<uid_t, std::size_t> of_user_;  // connections
   std::unordered_multiset<int> open_;  // a number may be taken anew before its last user is done
   bool stopping_ = false;
 };

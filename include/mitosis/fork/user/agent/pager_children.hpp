@@ -173,6 +173,8 @@ inline void Pager::bury_the_dead() {
     if (!entry.child->idle()) return false;
     if (entry.timer != Time::never) timers_.erase({entry.timer, number});
     ChildSlot& slot = *entry.slot;
+    // First, for a worker that takes over must not believe the numbers of closed descriptors.
+    slot.state.store(static_cast<std::uint32_t>(SlotState::filling));
     for (const int fd :
          {slot.uffd, slot.pidfd, slot.descriptor_fd, slot.cache_fd, slot.cache_index_fd}) {
       if (fd >= 0) ::close(fd);

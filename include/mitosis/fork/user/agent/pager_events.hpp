@@ -25,8 +25,7 @@ inline void Pager::read_events(ServedChild& entry) {
   ChildSlot& slot = *entry.slot;
   while (!entry.ended) {
     slot.pending_at = slot.log.count();
-    const ssize_t n = ::read(slot.uffd, &slot.pending, sizeof slot.pending);
-    if (n != ssize_t{sizeof slot.pending}) return;
+    if (!read_event(slot.uffd, slot.pending)) return;
     take_event(entry);
     slot.pending.event = 0;
     after(entry);

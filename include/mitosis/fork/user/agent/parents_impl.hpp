@@ -145,6 +145,7 @@ inline void Parents::drop(std::map<std::uint64_t, std::shared_ptr<Parent>>::iter
   }
   if (parent->target.number != 0) targets_.revoke(parent->target.number);
   if (parent->slot != nullptr) {
+    parent->slot->state.store(static_cast<std::uint32_t>(SlotState::filling));
     ::close(parent->slot->descriptor_fd);
     parent->slot->state.store(static_cast<std::uint32_t>(SlotState::empty));
     parent->slot = nullptr;

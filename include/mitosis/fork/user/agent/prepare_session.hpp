@@ -14,6 +14,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <mitosis/fork/user/agent/process_owner.hpp>
 #include <mitosis/fork/user/agent/session.hpp>
 #include <mitosis/fork/user/capture/capture.hpp>
 #include <mitosis/policy/matrix.hpp>
@@ -41,6 +42,7 @@ inline Result<void> Session::prepare(const local::Packet& packet) {
   if (!parent) return parent.error();
   // 2. Check the parent, while it clones.
   auto facts = capture::check_parent(packet.sender.pid, message->own_fds);
+  if (auto r = check_owner(packet.sender.pid, packet.sender.uid); facts && !r) facts = r.error();
   if (!facts) {
     const Error why = Error(facts.error()).of_handler(message->handler);
     worker_.parents.abandon(*parent);
@@ -79,6 +81,10 @@ inline Result<void> Session::capture(PendingPrepare& pending, const local::Packe
   parent.shadow_pid = packet.sender.pid;
   parent.shadow_pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, parent.shadow_pid, 0)));
   if (!parent.shadow_pidfd) return Error(Errc::child_died, "the shadow").in("capture");
+  if (auto r = check_owner(parent.shadow_pid, parent.uid); !r) {
+    parent.shadow_pidfd.reset();  // not ours to end
+    return r;
+  }
   local::ShadowFacts seen;
   if (ready.facts.size() != sizeof seen) {
     return Error(Errc::protocol_mismatch, "the shadow's report").in("capture");
@@ -130,6 +136,12 @@ inline Result<void> Session::capture(PendingPrepare& pending, const local::Packe
   if (!pages) {
     parent.target = {};
     return pages.error();
+  }
+  // All of it was opened by now; nobody else's memory came in between.
+  if (auto r = check_owner(parent.shadow_pid, parent.uid); !r) {
+    worker_.targets.revoke(target->number);
+    parent.target = {};
+    return r;
   }
   parent.pages = *pages;
   parent.ancestor = ancestry.image;

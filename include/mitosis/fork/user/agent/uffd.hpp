@@ -5,7 +5,10 @@
 
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include <mitosis/base/result.hpp>
 #include <mitosis/base/unique_fd.hpp>
@@ -50,6 +53,17 @@ inline Result<bool> enable(int uffd) noexcept {
     if (errno != EINVAL) break;
   }
   return Error(Errc::system_call_failed, "UFFDIO_API", errno).in("enable userfaultfd");
+}
+
+/// The next event, if there is one; never waits, whatever the descriptor's flags say: they are
+/// shared with the child, which may change them, and a pager that waits for one child serves none.
+inline bool read_event(int uffd, uffd_msg& into) noexcept {
+  iovec part = {&into, sizeof into};
+  const ssize_t n = ::preadv2(uffd, &part, 1, -1, RWF_NOWAIT);
+  if (n >= 0 || errno != EOPNOTSUPP) return n == ssize_t{sizeof into};
+  pollfd ready = {uffd, POLLIN, 0};  // before Linux 6.10
+  return ::poll(&ready, 1, 0) == 1 && (ready.revents & POLLIN) != 0 &&
+         ::read(uffd, &into, sizeof into) == ssize_t{sizeof into};
 }
 
 /// The ioctls that change a child's memory, with the kernel's answers in the engine's words.

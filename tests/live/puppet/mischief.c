@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 static void* sleeper(void* unused) {
-  pthread_setname_np(pthread_self(), "sleeper");
   pause();
   return unused;
 }
@@ -17,7 +16,8 @@ static void* sleeper(void* unused) {
 int mischief(const char* what) {
   if (strcmp(what, "thread") == 0) {
     pthread_t thread;
-    return pthread_create(&thread, NULL, sleeper, NULL) == 0 ? 0 : -1;
+    if (pthread_create(&thread, NULL, sleeper, NULL) != 0) return -1;
+    return pthread_setname_np(thread, "sleeper") == 0 ? 0 : -1;
   }
   if (strcmp(what, "socket") == 0) return socket(AF_INET, SOCK_STREAM, 0);
   if (strcmp(what, "pipe") == 0) {

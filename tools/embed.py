@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""embed.py INPUT OUTPUT NAME: a text file as a C++ string, so that the command needs no other file."""
+"""embed.py INPUT OUTPUT NAME: a text file as a C++ string, so that the command stands alone."""
 import sys
 
 source, target, name = sys.argv[1:]

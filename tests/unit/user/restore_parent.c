@@ -123,8 +123,8 @@ int main(int argc, char** argv) {
   CHECK(97, read(data, two, 2) == 2);
   unsigned char* heap = malloc(pages * page);
   for (int i = 0; i < pages; ++i) memset(heap + i * page, i + 1, page);
-  unsigned char* area = mmap(NULL, pages * page, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  unsigned char* area =
+      mmap(NULL, pages * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   for (int i = 0; i < pages; i += 2) area[i * page] = (unsigned char)(i + 1);
   global = 142;
   local = 143;

@@ -317,7 +317,8 @@ inline void Client::close() {
   }
   closed_.notify_all();
   if (!session) return;
-  if (const auto idle = calls_.take(std::chrono::milliseconds(0))) {  // no call is in the middle of a frame
+  if (const auto idle =
+          calls_.take(std::chrono::milliseconds(0))) {  // no call is in the middle of a frame
     tcp::FrameStream stream(session->fd.get());
     static_cast<void>(stream.send(wire::make_frame(Bye{}), Time{0}));
   }

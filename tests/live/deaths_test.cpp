@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT
+// Every part dies in turn, with SIGKILL, a cable or in order. World: user.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "ends.hpp"
+
+namespace mitosis::live {
+namespace {
+
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+using Deaths = Ends;
+
+TEST_F(Deaths, a_machine_that_dies_in_mid_transfer) {
+  Puppet parent = cluster.filled(1, 16384);
+  const Prepared prepared = cluster.must_prepare(1, parent, "rc+prefetch8+none+cow");
+  Puppet child = cluster.child(2, prepared), other = cluster.child(2, prepared);
+  child.tell("tell 0 16384");
+  other.tell("tell 8000 8000");
+  ASSERT_TRUE(reaches(child, 640));
+  cluster.machines().crash(1);
+  for (Puppet* puppet : {&child, &other}) {
+    EXPECT_THAT(last_word(*puppet, std::chrono::seconds(30)), AnyOf("ended", "ok"));
+    EXPECT_THAT(puppet->end(std::chrono::seconds(30)), AnyOf(0, by_sigbus));
+  }
+  EXPECT_EQ(parent.ask("check"), "ok 16384") << "it lives, its agent does not";
+  const Outcome late = cluster.refused_child(2, prepared);
+  EXPECT_EQ(late.status, 125);
+  EXPECT_THAT(late.text, HasSubstr("machine 1: "));
+  EXPECT_EQ(parent.end(), 0);
+  EXPECT_EQ(cluster.wait_until_clean(), "") << "its shadow has gone with it";
+  ASSERT_TRUE(cluster.machines().start(1).ok());
+  EXPECT_THAT(cluster.refused_child(2, prepared).text, HasSubstr("no such handler"));
+}
+
+TEST_F(Deaths, a_machine_that_falls_silent) {
+  Puppet parent = cluster.filled(1, 8192);
+  const Prepared prepared = cluster.must_prepare(1, parent, no_prefetch);
+  Puppet child = cluster.child(2, prepared), killed = cluster.child(2, prepared);
+  child.tell("tell 0 8192");
+  killed.tell("tell 0 8192");
+  ASSERT_TRUE(reaches(child, 64));
+  ASSERT_TRUE(reaches(killed, 64));
+  ASSERT_TRUE(cluster.machines().set_cable(1, false).ok());
+  killed.process().signal(SIGKILL);
+  EXPECT_EQ(killed.end(std::chrono::seconds(20)), by_sigkill) << "it stays killable in a fault";
+  EXPECT_EQ(last_word(child, std::chrono::seconds(30)), "ended");
+  EXPECT_EQ(child.end(), by_sigbus);
+  const auto before = Clock::now();
+  const Outcome late = cluster.refused_child(2, prepared);
+  EXPECT_EQ(late.status, 125);
+  EXPECT_THAT(late.text, HasSubstr("machine 1: "));
+  EXPECT_LT(Clock::now() - before, std::chrono::seconds(40));
+  ASSERT_TRUE(cluster.machines().set_cable(1, true).ok());
+  Puppet again = cluster.child(2, prepared);
+  EXPECT_EQ(again.ask("check"), "ok 8192");
+  EXPECT_EQ(again.end(), 0);
+  EXPECT_EQ(parent.end(), 0);
+  EXPECT_EQ(reclaim(prepared).status, 0);
+  EXPECT_EQ(cluster.wait_until_clean(), "");
+}
+
+class LongDeadline : public Ends {
+ protected:
+  LongDeadline() : Ends({"--page-deadline", "60s"}) {}
+};
+
+TEST_F(LongDeadline, a_cable_that_was_out_for_a_moment_costs_time_only) {
+  Puppet parent = cluster.filled(1, 8192);
+  const Prepared prepared = cluster.must_prepare(1, parent, "dct+prefetch8+none+cow");
+  Puppet child = cluster.child(2, prepared);
+  child.tell("tell 0 8192");
+  ASSERT_TRUE(reaches(child, 64));
+  ASSERT_TRUE(cluster.machines().set_cable(1, false).ok());
+  EXPECT_EQ(last_word(child, std::chrono::milliseconds(500)), "silent");
+  ASSERT_TRUE(cluster.machines().set_cable(1, true).ok());
+  EXPECT_EQ(last_word(child), "ok");
+  EXPECT_EQ(child.end(), 0);
+  EXPECT_EQ(parent.end(), 0);
+  EXPECT_EQ(reclaim(prepared).status, 0);
+  EXPECT_EQ(cluster.wait_until_clean(), "");
+}
+
+TEST_F(LongDeadline, the_childrens_worker_dies_again_and_again) {
+  Puppet parent = cluster.filled(1, 3000);
+  ASSERT_EQ(parent.ask("map 500"), "ok");
+  std::vector<Puppet> children;
+  std::vector<Prepared> all;
+  for (const char* policy :
+       {"rc+ondemand+none+cow", "rc+prefetch8+local+cow", "dct+prefetch64+none+copy"}) {
+    all.push_back(cluster.must_prepare(1, parent, policy));
+    for (int i = 0; i < 2; ++i) children.push_back(cluster.child(2, all.back()));
+  }
+  for (std::size_t i = 0; i < children.size(); ++i) {
+    children[i].tell("stress " + std::to_string(i + 50) + " 5000");
+  }
+  int last = 0;
+  for (int death = 0; death < 6; ++death) {
+    int worker = 0;
+    ASSERT_TRUE(eventually([&] {
+      worker = cluster.machines().worker(2);
+      return worker != 0 && worker != last && cluster.run(2, {"nil"}).status == 0;
+    })) << "no worker after death "
+        << death;
+    ASSERT_EQ(::kill(worker, SIGKILL), 0);
+    last = worker;
+  }
+  for (Puppet& child : children) EXPECT_THAT(child.hear(), StartsWith("ok "));
+  for (Puppet& child : children) EXPECT_EQ(child.end(), 0);
+  Puppet late = cluster.child(2, all[1]);
+  EXPECT_EQ(late.ask("check"), "ok 3500");
+  EXPECT_EQ(late.end(), 0);
+  EXPECT_EQ(parent.end(), 0);
+  for (const Prepared& prepared : all) EXPECT_EQ(reclaim(prepared).status, 0);
+  EXPECT_EQ(cluster.wait_until_clean(), "");
+}
+
+TEST_F(LongDeadline, the_parents_worker_dies_and_its_children_go_on) {
+  Puppet parent = cluster.filled(1, 12000);
+  std::vector<Prepared> all;
+  std::vector<Puppet> children;
+  for (const char* policy : {"rc+ondemand+none+cow", "dct+prefetch8+local+copy"}) {
+    all.push_back(cluster.must_prepare(1, parent, policy));
+    children.push_back(cluster.child(2, all.back()));
+    children.back().tell("tell 0 12000");
+  }
+  for (int death = 0; death < 2; ++death) {
+    int worker = 0;
+    ASSERT_TRUE(eventually([&] {
+      worker = cluster.machines().worker(1);
+      return worker != 0 && cluster.run(1, {"nil"}).status == 0;
+    }));
+    ASSERT_TRUE(death > 0 || reaches(children[0], 64));
+    ASSERT_EQ(::kill(worker, SIGKILL), 0);
+    ASSERT_TRUE(eventually([&] { return cluster.machines().worker(1) != worker; }));
+  }
+  for (Puppet& child : children) EXPECT_EQ(last_word(child), "ok");
+  for (Puppet& child : children) EXPECT_EQ(child.end(), 0);
+  for (const Prepared& prepared : all) {
+    Puppet late = cluster.child(2, prepared);
+    EXPECT_EQ(late.ask("check"), "ok 12000");
+    EXPECT_EQ(late.end(), 0);
+    EXPECT_EQ(reclaim(prepared).status, 0) << "it is still the handler's agent";
+  }
+  EXPECT_EQ(parent.end(), 0);
+  EXPECT_EQ(cluster.wait_until_clean(), "");
+}
+
+TEST_F(Deaths, the_keeper_dies_and_takes_the_children_along) {
+  Puppet parent = cluster.filled(1, 2000);
+  const Prepared prepared = cluster.must_prepare(1, parent, no_prefetch);
+  Puppet child = cluster.child(2, prepared);
+  child.tell("stress 4 60000");
+  Puppet idle = cluster.child(2, prepared);
+  cluster.machines().agent(2).process().signal(SIGKILL);
+  for (Puppet* puppet : {&child, &idle}) {
+    EXPECT_EQ(puppet->hear(), "ended");
+    EXPECT_EQ(puppet->end(), by_sigkill);
+  }
+  cluster.machines().stop(2);
+  EXPECT_EQ(parent.end(), 0);
+  EXPECT_EQ(reclaim(prepared).status, 0);
+  EXPECT_EQ(cluster.wait_until_clean(), "");
+}
+
+TEST_F(Deaths, an_agent_that_is_told_to_end_leaves_nothing) {
+  Puppet parent = cluster.filled(1, 500);
+  const Prepared prepared = cluster.must_prepare(1, parent, no_prefetch);
+  Puppet child = cluster.child(2, prepared);
+  EXPECT_EQ(child.ask("read 0 10"), "ok 10");
+  cluster.machines().stop(2);
+  EXPECT_EQ(child.end(), by_sigkill);
+  cluster.machines().stop(1);
+  EXPECT_EQ(parent.ask("check"), "ok 500");
+  EXPECT_EQ(parent.end(), 0);
+  EXPECT_EQ(cluster.wait_until_clean(), "");
+}
+
+TEST_F(Deaths, a_shadow_that_is_killed) {
+  Puppet parent = cluster.filled(1, 500);
+  const Prepared prepared = cluster.must_prepare(1, parent, no_prefetch);
+  Puppet child = cluster.child(2, prepared);
+  EXPECT_EQ(child.ask("read 0 10"), "ok 10");
+  int shadow = 0;
+  for (const int pid : cluster.strangers(1)) {
+    if (testbed::name_of(pid) == "mitosis-shadow") shadow = pid;
+  }
+  ASSERT_NE(shadow, 0);
+  ASSERT_EQ(::kill(shadow, SIGKILL), 0);
+  ASSERT_TRUE(eventually([&] {
+    const char state = testbed::state_of(shadow);
+    return state == 'Z' || state == '\0';
+  }));
+  EXPECT_EQ(child.ask("touch 400"), "ended");
+  EXPECT_EQ(child.end(), by_sigbus);
+  EXPECT_EQ(parent.ask("check"), "ok 500");
+  EXPECT_EQ(parent.end(), 0);
+  (void)reclaim(prepared);
+  EXPECT_EQ(cluster.wait_until_clean(), "");
+}
+
+TEST_F(Deaths, a_frozen_child_harms_nobody) {
+  Puppet parent = cluster.filled(1, 2000);
+  const Prepared prepared = cluster.must_prepare(1, parent, "rc+prefetch8+local+cow");
+  Puppet frozen = cluster.child(2, prepared), other = cluster.child(2, prepared);
+  frozen.tell("tell 0 2000");
+  ASSERT_TRUE(reaches(frozen, 64));
+  frozen.process().signal(SIGSTOP);
+  EXPECT_EQ(other.ask("check"), "ok 2000");
+  frozen.process().signal(SIGCONT);
+  EXPECT_EQ(last_word(frozen), "ok");
+  frozen.process().signal(SIGSTOP);
+  EXPECT_EQ(other.end(), 0);
+  frozen.process().signal(SIGKILL);
+  EXPECT_EQ(frozen.end(), by_sigkill);
+  EXPECT_EQ(parent.end(), 0);
+  EXPECT_EQ(reclaim(prepared).status, 0);
+  EXPECT_EQ(cluster.wait_until_clean(), "");
+}
+
+}  // namespace
+}  // namespace mitosis::live

@@ -77,8 +77,8 @@ void a_fabric_that_reorders_changes_no_byte(const sim::RunPolicy& policy) {
   with_fabric(
       policy,
       [](sim::Network& network, std::function<void()> on_ready) {
-        return sim::AnyFabric::make<sim::ScatteringFabric>(network, std::move(on_ready), 1'000,
-                                                           5'000'000);
+        return sim::AnyFabric::make<sim::ScatteringFabric>(network, std::move(on_ready), 1'000u,
+                                                           5'000'000u);
       },
       false);
 }

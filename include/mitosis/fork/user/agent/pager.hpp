@@ -69,8 +69,8 @@ class Pager {
   Result<void> bring_all(std::uint64_t id, Time deadline);
   /// Stops serving a child whose resume has failed.
   void drop(std::uint64_t id);
-  /// What ancestors hold of the process that `parent_pid` forked last; from now on known as `pid`.
-  Ancestry ancestry_of_fork(std::uint32_t parent_pid, std::uint32_t pid);
+  /// What ancestors hold of `pid`, which `parent_pid` has forked; nothing where that is no child.
+  Result<Ancestry> ancestry_of_fork(std::uint32_t parent_pid, std::uint32_t pid);
   /// The agent stops: ends every child; what its pager has to leave behind gets SIGBUS, not zeros.
   void end_all();
   /// Adds what the children that live now have recorded; the dead have told the book already.
@@ -97,6 +97,8 @@ class Pager {
   void change(ServedChild& entry, const AddressSpaceEvent& event);
   bool carry_out(ServedChild& entry, const AddressSpaceEvent& event);
   void adopt_fork(ServedChild& entry, int uffd);
+  ServedChild* find_fork(std::uint32_t parent_pid, std::uint32_t pid, bool& unclear);
+  Ancestry look_for_fork(std::uint32_t parent_pid, std::uint32_t pid, bool& unclear);
   void learn_pid(ServedChild& entry, std::uint32_t tid);
 
   template <class FabricType>

@@ -11,7 +11,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <future>
+#include <thread>
 
 namespace mitosis::agent {
 
@@ -222,25 +224,78 @@ inline void Pager::forget(MachineId machine) {
   });
 }
 
-inline Ancestry Pager::ancestry_of_fork(std::uint32_t parent_pid, std::uint32_t pid) {
-  return ask([&] {
-    Ancestry ancestry;
-    ServedChild* newest = nullptr;
-    for (const auto& [number, parent] : entries_) {
-      if (parent->slot->pid != parent_pid || parent->ended) continue;
-      for (const auto& [other, entry] : entries_) {
-        if (entry->slot->forked_from != parent->slot->id || entry->slot->pid != 0) continue;
-        if (newest == nullptr || entry->number > newest->number) newest = entry.get();
+namespace detail {
+
+/// The child processes of a process of one thread, in the order of their making.
+inline std::vector<std::uint32_t> children_of(std::uint32_t pid) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%u/task/%u/children", pid, pid);
+  std::vector<std::uint32_t> children;
+  FILE* file = std::fopen(path, "re");
+  if (file == nullptr) return children;
+  for (std::uint32_t child = 0; std::fscanf(file, "%u", &child) == 1;) children.push_back(child);
+  std::fclose(file);
+  return children;
+}
+
+}  // namespace detail
+
+/// The one that `pid` has of the address spaces that `parent_pid` has forked. Where it has forked
+/// other processes whose pid is not known yet, their order tells; null while that is not clear.
+inline ServedChild* Pager::find_fork(std::uint32_t parent_pid, std::uint32_t pid, bool& unclear) {
+  std::vector<ServedChild*> unknown;
+  std::set<std::uint32_t> known;
+  for (const auto& [number, parent] : entries_) {
+    if (parent->slot->pid != parent_pid || parent->ended) continue;
+    for (const auto& [other, entry] : entries_) {
+      if (entry->slot->forked_from != parent->slot->id || entry->ended) continue;
+      if (entry->slot->pid == pid) return entry.get();  // it has faulted already
+      if (entry->slot->pid != 0) {
+        known.insert(entry->slot->pid);
+      } else if (entry->child->memory().uffd().alive()) {
+        unknown.push_back(entry.get());
       }
     }
-    if (newest == nullptr) return ancestry;
-    newest->slot->pid = pid;
-    newest->slot->pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-    epoll_event event{EPOLLIN,
-                      {.u64 = static_cast<std::uint64_t>(Source::pidfd) << 32 | newest->number}};
-    ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, newest->slot->pidfd, &event);
-    ancestry.image = newest->child->image();
-    newest->child->snapshot(
+  }
+  if (unknown.size() < 2) return unknown.empty() ? nullptr : unknown.front();
+  std::vector<std::uint32_t> processes = detail::children_of(parent_pid);
+  std::erase_if(processes, [&](std::uint32_t child) { return known.contains(child); });
+  const auto at = std::find(processes.begin(), processes.end(), pid);
+  if (at == processes.end() || processes.size() != unknown.size()) {
+    unclear = true;
+    return nullptr;
+  }
+  std::sort(unknown.begin(), unknown.end(),
+            [](const ServedChild* a, const ServedChild* b) { return a->number < b->number; });
+  return unknown[static_cast<std::size_t>(at - processes.begin())];
+}
+
+inline Result<Ancestry> Pager::ancestry_of_fork(std::uint32_t parent_pid, std::uint32_t pid) {
+  constexpr int tries = 50;  // a fork that is under way is soon done
+  for (int i = 0; i < tries; ++i) {
+    bool unclear = false;
+    Ancestry ancestry = look_for_fork(parent_pid, pid, unclear);
+    if (ancestry.image != nullptr || !unclear) return ancestry;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return Error(Errc::unsupported_process, "it forks other processes at the same time")
+      .in("tell the shadow from them");
+}
+
+inline Ancestry Pager::look_for_fork(std::uint32_t parent_pid, std::uint32_t pid, bool& unclear) {
+  return ask([&] {
+    Ancestry ancestry;
+    ServedChild* const found = find_fork(parent_pid, pid, unclear);
+    if (found == nullptr) return ancestry;
+    if (found->slot->pid == 0) {
+      found->slot->pid = pid;
+      found->slot->pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+      epoll_event event{EPOLLIN,
+                        {.u64 = static_cast<std::uint64_t>(Source::pidfd) << 32 | found->number}};
+      ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, found->slot->pidfd, &event);
+    }
+    ancestry.image = found->child->image();
+    found->child->snapshot(
         [&](PageRange pages, std::uint16_t owner, PageNumber source, bool cached) {
           ancestry.runs.push_back({pages, owner, source, cached});
         });

@@ -23,7 +23,8 @@ namespace mitosis::agent {
 /// address space is known to nobody.
 inline void Pager::read_events(ServedChild& entry) {
   ChildSlot& slot = *entry.slot;
-  while (!entry.ended) {
+  // Not until there are none: the threads of one child can make them as fast as they are read.
+  for (int left = 64; left > 0 && !entry.ended; --left) {
     slot.pending_at = slot.log.count();
     if (!read_event(slot.uffd, slot.pending)) return;
     take_event(entry);

@@ -94,8 +94,10 @@ inline Result<void> Session::capture(PendingPrepare& pending, const local::Packe
   // 5. What ancestors hold.
   Ancestry ancestry;
   for (const auto& pager : worker_.pagers) {
-    ancestry = pager->ancestry_of_fork(static_cast<std::uint32_t>(parent.pid),
-                                       static_cast<std::uint32_t>(parent.shadow_pid));
+    auto held = pager->ancestry_of_fork(static_cast<std::uint32_t>(parent.pid),
+                                        static_cast<std::uint32_t>(parent.shadow_pid));
+    if (!held) return held.error().in("capture");
+    ancestry = std::move(held).value();
     if (ancestry.image != nullptr) break;
   }
   std::vector<descriptor::OwnerRecord> owners;

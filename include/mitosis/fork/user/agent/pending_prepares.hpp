@@ -32,6 +32,12 @@ class PendingPrepares {
     pending_.insert_or_assign(nonce, std::move(pending));
     changed_.notify_all();
   }
+  /// The parent's side: the check has failed, its shadow need not wait for it.
+  void refuse(std::uint64_t nonce) {
+    const std::lock_guard lock(mutex_);
+    pending_.insert_or_assign(nonce, PendingPrepare{});
+    changed_.notify_all();
+  }
   /// The shadow's side; it may be quicker than the check. timed_out: no parent wants it, which is
   /// also so where its prepare was refused. `parent_pid` keeps a stranger from playing the shadow.
   Result<PendingPrepare> take(std::uint64_t nonce, std::uint32_t uid, Clock::time_point deadline) {
@@ -39,16 +45,25 @@ class PendingPrepares {
     const bool came = changed_.wait_until(lock, deadline, [&] { return pending_.contains(nonce); });
     if (!came) return Error(Errc::timed_out, "no prepare with this nonce").in("take a shadow");
     const auto it = pending_.find(nonce);
+    if (it->second.parent == nullptr) {
+      pending_.erase(it);
+      return Error(Errc::shutting_down, "the prepare was refused").in("take a shadow");
+    }
     if (it->second.parent->uid != uid) return Error(Errc::not_permitted).in("take a shadow");
     PendingPrepare pending = std::move(it->second);
     pending_.erase(it);
     return pending;
   }
-  /// Forgets prepares whose shadow never came.
+  /// Forgets prepares whose shadow never came. A parent kills a refused shadow, mostly before it
+  /// comes: their nonces are only kept until there are many.
   void sweep() {
     const std::lock_guard lock(mutex_);
+    if (pending_.size() > 1024) {
+      std::erase_if(pending_, [](const auto& entry) { return entry.second.parent == nullptr; });
+    }
     std::erase_if(pending_, [](const auto& entry) {
-      return entry.second.parent->state == Parent::State::failed;
+      const auto& parent = entry.second.parent;
+      return parent != nullptr && parent->state == Parent::State::failed;
     });
   }
 

@@ -46,6 +46,7 @@ inline Result<void> Session::prepare(const local::Packet& packet) {
   if (!facts) {
     const Error why = Error(facts.error()).of_handler(message->handler);
     worker_.parents.abandon(*parent);
+    worker_.prepares.refuse(message->nonce);
     return why;
   }
   timer.done("prepare.check");

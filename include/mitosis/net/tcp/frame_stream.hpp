@@ -53,7 +53,7 @@ class FrameStream {
     if (!header.ok()) return header.error();
     wire::Frame frame{*header, {}};
     while (frame.payload.size() < header->length) {
-      constexpr std::size_t step = 256 * 1024;
+      constexpr std::size_t step = std::size_t{256} * 1024;
       const std::size_t at = frame.payload.size();
       const std::size_t left = header->length - at;
       frame.payload.resize(at + (left < step ? left : step));

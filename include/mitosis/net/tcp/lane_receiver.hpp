@@ -60,7 +60,7 @@ class LaneReceiver {
   [[nodiscard]] std::uint32_t take_finished() noexcept { return std::exchange(finished_, 0); }
 
  private:
-  static constexpr std::size_t staging_bytes = 64 * 1024;
+  static constexpr std::size_t staging_bytes = std::size_t{64} * 1024;
   static constexpr std::uint32_t direct_bytes = 16 * 1024;  ///< parts from here on bypass staging
 
   [[nodiscard]] std::uint32_t next_part() const noexcept;

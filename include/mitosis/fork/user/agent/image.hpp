@@ -26,7 +26,8 @@ struct ImageName {
   MachineId machine = MachineId::none;
   HandlerId handler{};
   Generation generation{};
-  friend auto operator<=>(const ImageName&, const ImageName&) = default;
+  friend auto operator<=>(const ImageName&,
+                          const ImageName&) = default;  // NOLINT: clang-tidy 14 sees a null here
 };
 
 /// A checked descriptor. Immutable, shared by all children made from it.

@@ -64,7 +64,7 @@ class Pager {
   // From any thread; each waits for the pager's thread.
   /// Serves the child from now on. With `resumed` false it was another worker's: what it did to its
   /// address space is read from the slot's log, and everybody who sleeps in a fault is woken.
-  Result<void> adopt(Newcomer newcomer, bool resumed);
+  Result<void> adopt(const Newcomer& newcomer, bool resumed);
   /// Brings every page of a child with Eager; returns when they are there.
   Result<void> bring_all(std::uint64_t id, Time deadline);
   /// Stops serving a child whose resume has failed.
@@ -87,7 +87,7 @@ class Pager {
   template <class Body>
   auto ask(Body body) -> decltype(body());
 
-  Result<void> admit(Newcomer newcomer, bool resumed);
+  Result<void> admit(const Newcomer& newcomer, bool resumed);
   std::unique_ptr<PagedChild> make_child(const Newcomer& newcomer, std::uint32_t number);
   Errc replay(ServedChild& entry);
   void watch(ServedChild& entry);

@@ -19,12 +19,11 @@ namespace mitosis::agent {
 
 // ---- children come ------------------------------------------------------------------------------
 
-inline Result<void> Pager::adopt(Newcomer newcomer, bool resumed) {
-  return ask(
-      [this, n = std::move(newcomer), resumed]() mutable { return admit(std::move(n), resumed); });
+inline Result<void> Pager::adopt(const Newcomer& newcomer, bool resumed) {
+  return ask([&] { return admit(newcomer, resumed); });
 }
 
-inline Result<void> Pager::admit(Newcomer newcomer, bool resumed) {
+inline Result<void> Pager::admit(const Newcomer& newcomer, bool resumed) {
   auto entry = std::make_unique<ServedChild>();
   entry->number = next_number_++;
   entry->slot = newcomer.slot;

@@ -166,7 +166,7 @@ inline Result<void> Session::resume(const local::Packet& packet) {
   Pager& pager = worker_.pager_of(image->name());
   Pager::Newcomer newcomer{slot, image, *policy, cache,
                            std::make_shared<const MemfdRanges>(memfd_ranges(*mappings))};
-  if (auto r = pager.adopt(std::move(newcomer), true); !r) return r;
+  if (auto r = pager.adopt(newcomer, true); !r) return r;
   guard.keep();
   const auto undo = [&](Result<void> why) {
     pager.drop(id);

@@ -20,6 +20,7 @@ inline void Session::run() {
 
 inline bool Session::serve(local::Packet packet) {
   const auto type = local::packet_type(Bytes(packet.bytes));
+  const auto uid = packet.sender.uid;
   Result<void> result;
   if (!type) {
     result = type.error();
@@ -57,7 +58,7 @@ inline bool Session::serve(local::Packet packet) {
     }
   }
   if (result) return true;
-  spdlog::info("a call of uid {} failed: {}", packet.sender.uid, describe(result.error()));
+  spdlog::info("a call of uid {} failed: {}", uid, describe(result.error()));
   return reply(local::Failed{result.error()}).ok();
 }
 

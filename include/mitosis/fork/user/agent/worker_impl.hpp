@@ -200,7 +200,7 @@ inline void Worker::adopt_children() {
       if (!mappings) return mappings.error();
       Pager::Newcomer newcomer{&slot, *image, *policy, cache,
                                std::make_shared<const MemfdRanges>(memfd_ranges(*mappings))};
-      return pager_of((*image)->name()).adopt(std::move(newcomer), false);
+      return pager_of((*image)->name()).adopt(newcomer, false);
     };
     if (auto r = adopt(); !r) {
       spdlog::error("child {} cannot be served any more and is ended: {}", slot.pid,

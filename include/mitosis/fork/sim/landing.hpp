@@ -6,6 +6,7 @@
 #include <mitosis/mem/page.hpp>
 
 #include <cstdint>
+#include <new>
 
 namespace mitosis::sim {
 
@@ -18,7 +19,7 @@ class Landing {
   LocalMemory acquire(std::uint64_t pages) noexcept {
     if (used_ + pages > limit_) return {};
     used_ += pages;
-    return {new std::uint8_t[pages << page_shift], 0};
+    return {new (std::nothrow) std::uint8_t[pages << page_shift], 0};
   }
   void release(LocalMemory memory, std::uint64_t pages) noexcept {
     used_ -= pages;

@@ -89,7 +89,7 @@ class Machine {
 
   /// Makes a child here of a parent anywhere; `parent` is the parent's machine object, which this
   /// one talks to by messages only.
-  void resume(Machine& parent, const Ticket& ticket, const RunPolicy& policy, Resumed done) {
+  void resume(Machine& parent, const Ticket& ticket, const RunPolicy& policy, const Resumed& done) {
     auto& events = network_.events();
     const Costs& costs = network_.model().costs;
     if (!network_.up(ticket.machine)) {

@@ -108,27 +108,30 @@ void split_mappings_still_read(const sim::RunPolicy& policy) {
 }
 
 void a_forked_process_reads_the_same_bytes(const sim::RunPolicy& policy) {
-  everywhere(policy, [](World& world, bool rough) {
-    const ProcessPtr child = world.resume();
-    if (child == nullptr) return world.excuse(rough);
-    start_reading(world, child, World::heap);
-    const PageNumber written = World::heap.first + 1;
-    child->write(written, 5);
-    world.cluster().run_for(6 * seconds);
-    const ProcessPtr forked = world.cluster()[1].fork(*child);
-    world.adopt(1, forked);
-    auto of_child = world.expected;
-    if (child->memory().has(written)) of_child[written] = 5;
-    // Both go on, and neither sees the other's writes.
-    child->write(World::heap.first + 2, 6);
-    forked->write(World::table.first + 2, 7);
-    auto of_forked = of_child;
-    of_child.erase(World::heap.first + 2);
-    of_forked.erase(World::table.first + 2);
-    world.expect_all(child, of_child, rough);
-    world.expect_all(forked, of_forked, rough);
-    world.run();
-  });
+  everywhere(
+      policy,
+      [](World& world, bool rough) {
+        const ProcessPtr child = world.resume();
+        if (child == nullptr) return world.excuse(rough);
+        const PageNumber written = World::table.first + 1;
+        child->write(written, 5);
+        world.cluster().run_for(6 * seconds);
+        start_reading(world, child, World::heap);  // and fork while reads are out
+        const ProcessPtr forked = world.cluster()[1].fork(*child);
+        world.adopt(1, forked);
+        auto of_child = world.expected;
+        if (child->memory().has(written)) of_child[written] = 5;
+        // Both go on, and neither sees the other's writes.
+        child->write(World::heap.first + 2, 6);
+        forked->write(World::table.first + 2, 7);
+        auto of_forked = of_child;
+        of_child.erase(World::heap.first + 2);
+        of_forked.erase(World::table.first + 2);
+        world.expect_all(child, of_child, rough);
+        world.expect_all(forked, of_forked, rough);
+        world.run();
+      },
+      4);
 }
 
 void grandchildren_read_each_page_from_its_ancestor(const sim::RunPolicy& policy) {

@@ -38,9 +38,9 @@ class Cluster {
 
   /// Makes a child of `ticket`'s parent on machine `on`.
   void resume(std::size_t on, const Ticket& ticket, const RunPolicy& policy,
-              Machine::Resumed done) {
+              const Machine::Resumed& done) {
     machines_[on]->resume(*machines_[static_cast<std::size_t>(ticket.machine)], ticket, policy,
-                          std::move(done));
+                          done);
   }
   /// Until nothing is left to happen.
   void run() { events_.run(); }

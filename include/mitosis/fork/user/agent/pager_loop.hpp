@@ -190,7 +190,12 @@ inline void Pager::on_time(Time now) {
 /// known once it has faulted; execve(2) ends an address space without ending the process.
 inline void Pager::sweep() {
   for (const auto& [number, entry] : entries_) {
-    if (!entry->ended && !entry->child->memory().uffd().alive()) end(*entry);
+    if (entry->ended) continue;
+    if (!entry->child->memory().uffd().alive()) {
+      end(*entry);
+    } else {
+      after(*entry);  // a page that another child has fetched may have moved it along
+    }
   }
   std::erase_if(waiters_, [](const auto& w) { return w.second.first.expired(); });
 }

@@ -58,6 +58,7 @@ inline void walk(const DescriptorView& view) {
   std::int32_t fd = -1;
   for (const FileRecord f : view.files()) {
     text(f.path);
+    for (const std::uint8_t byte : view.payload(f)) read += byte;
     require(f.fd > fd && f.same_as < f.fd, "files ascend");
     fd = f.fd;
   }

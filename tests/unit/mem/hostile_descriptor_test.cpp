@@ -206,6 +206,10 @@ TEST(HostileDescriptor, Files) {
   EXPECT_EQ(after([](auto& b) { b.files[2].path = 100000; }), "files[2].path: no such string");
   EXPECT_EQ(after([](auto& b) { b.files[2].offset = ~0ull; }),
             "files[2].offset: past the largest file");
+  for (const std::uint32_t data : {2u, 11u, 14u, ~0u}) {
+    EXPECT_EQ(after([=](auto& b) { b.files[4].data = data; }),
+              "files[4].data: past the file_data section");
+  }
   for (const int later : {9, 10, 2, -2}) {
     EXPECT_EQ(after([=](auto& b) { b.files[3].same_as = later; }),
               "files[3].same_as: no earlier descriptor");

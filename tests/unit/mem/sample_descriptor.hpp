@@ -38,7 +38,7 @@ inline descriptor::OwnerRecord owner(std::uint32_t machine, const char* where) {
   return o;
 }
 
-/// mm, 6 VMAs, 3 runs of two owners, 2 threads, 4 files, limits, auxv.
+/// mm, 6 VMAs, 3 runs of two owners, 2 threads, 5 files, limits, auxv.
 inline DescriptorBuilder sample_builder() {
   using namespace descriptor;  // NOLINT
   DescriptorBuilder b(Arch::x86_64, HandlerId{73}, Generation{5});
@@ -88,6 +88,9 @@ inline DescriptorBuilder sample_builder() {
   file(1, FileKind::character_device, "/dev/null", -1);
   file(3, FileKind::regular, "/tmp/data", -1);
   file(9, FileKind::regular, "/tmp/data", 3);
+  file(11, FileKind::eventfd, nullptr, -1);
+  const std::uint8_t payload[] = {7, 0, 0, 0, 0, 0, 0, 0, 0};
+  b.files.back().data = b.file_payload(payload);
   b.limits = {{1024, 4096}, {~0ull, ~0ull}};
   b.auxv.assign(32, 0);
   return b;

@@ -37,6 +37,8 @@ class DescriptorBuilder {
 
   /// The string's offset for a record; the same text is kept once. Cut at an embedded zero.
   std::uint32_t string(std::string_view text);
+  /// Keeps an open file's payload; returns what FileRecord::data is to say.
+  std::uint32_t file_payload(Bytes payload);
   /// Keeps the thread's XSAVE area and notes in the record where it is.
   void add_thread(descriptor::ThreadRecord thread, Bytes xstate);
   /// Appends a run, or lengthens the last one where it goes on (in page, source and owner). Runs
@@ -64,6 +66,7 @@ class DescriptorBuilder {
   Generation generation_;
   std::vector<std::uint8_t> strings_;
   std::vector<std::uint8_t> xstate_;
+  std::vector<std::uint8_t> file_data_;
   std::vector<Foreign> foreign_;
   std::unordered_map<std::string, std::uint32_t> interned_;
 };
@@ -84,6 +87,16 @@ inline std::uint32_t DescriptorBuilder::string(std::string_view text) {
     strings_.push_back(0);
   }
   return at->second;
+}
+
+inline std::uint32_t DescriptorBuilder::file_payload(Bytes payload) {
+  const auto at = static_cast<std::uint32_t>(file_data_.size());
+  const auto length = static_cast<std::uint32_t>(payload.size());
+  for (unsigned shift = 0; shift < 32; shift += 8) {
+    file_data_.push_back(static_cast<std::uint8_t>(length >> shift));
+  }
+  file_data_.insert(file_data_.end(), payload.begin(), payload.end());
+  return at + 1;
 }
 
 inline void DescriptorBuilder::add_thread(descriptor::ThreadRecord thread, Bytes xstate) {
@@ -135,6 +148,7 @@ inline std::vector<DescriptorBuilder::Section> DescriptorBuilder::sections() con
   add(Tag::threads, true, threads.data(), threads.size());
   add(Tag::xstate, true, xstate_.data(), xstate_.size());
   add(Tag::files, true, files.data(), files.size());
+  add(Tag::file_data, true, file_data_.data(), file_data_.size());
   add(Tag::limits, false, limits.data(), limits.size());
   add(Tag::auxv, false, auxv.data(), auxv.size());
   add(Tag::strings, true, strings_.data(), strings_.size());

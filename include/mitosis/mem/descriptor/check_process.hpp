@@ -68,6 +68,21 @@ inline Error check_sigactions(const Sections& s) noexcept {
   return {};
 }
 
+/// The payload that a FileRecord's `data` names; null where there is none or it is out of bounds.
+inline Bytes payload_of(Bytes file_data, std::uint32_t data) noexcept {
+  constexpr std::size_t head = sizeof(std::uint32_t);
+  if (data == 0 || file_data.size() < head || data - 1 > file_data.size() - head) return {};
+  std::uint32_t length;
+  __builtin_memcpy(&length, file_data.data() + (data - 1), head);
+  if (length > file_data.size() - head - (data - 1)) return {};
+  return file_data.sub(data - 1 + head, length);
+}
+
+/// These are reopened by their path.
+constexpr bool needs_path(std::uint32_t file_kind) noexcept {
+  return file_kind <= static_cast<std::uint32_t>(FileKind::character_device);
+}
+
 inline Error check_files(const Sections& s) noexcept {
   if (!whole<FileRecord>(s.bytes(Tag::files))) return refuse("files", "not whole records");
   const auto files = s.records<FileRecord>(Tag::files);
@@ -94,16 +109,19 @@ inline Error check_files(const Sections& s) noexcept {
     if (f.fd <= last) return bad("fd", "not above the previous one");
     last = f.fd;
     constexpr auto stream = static_cast<std::uint32_t>(FileKind::standard_stream);
-    if (f.kind == 0 || f.kind > stream) return bad("kind", "unknown");
+    constexpr auto last_kind = static_cast<std::uint32_t>(FileKind::dropped);
+    if (f.kind == 0 || f.kind > last_kind) return bad("kind", "unknown");
     // A copy of one (dup) may have any number.
     if (f.kind == stream && f.fd > 2 && f.same_as < 0) {
       return bad("kind", "a standard stream above 2");
     }
     if (!string_ok_or_none(s, f.path)) return bad("path", "no such string");
-    if (f.kind != stream && f.same_as < 0 && !path_ok(s, f.path)) return bad("path", "missing");
+    if (needs_path(f.kind) && f.same_as < 0 && !path_ok(s, f.path)) return bad("path", "missing");
     if (f.offset > ~std::uint64_t{0} >> 1) return bad("offset", "past the largest file");
     if (f.same_as != -1 && !earlier(i, f.same_as)) return bad("same_as", "no earlier descriptor");
-    if (f.reserved != 0) return bad("reserved", "not zero");
+    if (f.data != 0 && payload_of(s.bytes(Tag::file_data), f.data).data() == nullptr) {
+      return bad("data", "past the file_data section");
+    }
   }
   return {};
 }

@@ -34,6 +34,8 @@ enum class Tag : std::uint32_t {
   machine = 10,    ///< one MachineRecord
   limits = 11,     ///< LimitRecord, [i] is RLIMIT i
   auxv = 12,       ///< bytes: the auxiliary vector as in /proc/PID/auxv
+  // 13 and 14 are spoken for
+  file_data = 15,  ///< bytes: what is kept of open files that have no path, found by FileRecord
 };
 
 struct Header {
@@ -149,6 +151,17 @@ enum class FileKind : std::uint32_t {
   directory = 2,
   character_device = 3,
   standard_stream = 4,  ///< descriptor 0-2 that cannot be reopened: the resumer's own is used
+  pipe = 5,             ///< and FIFOs; payload: files::Pipe
+  eventfd = 6,          ///< payload: files::Eventfd
+  timerfd = 7,          ///< payload: files::Timerfd
+  signalfd = 8,         ///< payload: files::Signalfd
+  inotify = 9,          ///< payload: files::Inotify
+  epoll = 10,           ///< payload: files::Epoll
+  memory = 11,          ///< a memfd or a deleted file, which becomes one; payload: files::Memory
+  unix_socket = 12,     ///< payload: files::UnixSocket
+  inet_socket = 13,     ///< TCP and UDP; payload: files::InetSocket
+  terminal = 14,        ///< the resumer's
+  dropped = 15,         ///< could not come along: reads as ended, refuses writes
 };
 struct FileRecord {
   std::int32_t fd;
@@ -157,7 +170,7 @@ struct FileRecord {
   std::uint32_t path;    ///< string
   std::uint64_t offset;  ///< bytes
   std::int32_t same_as;  ///< an earlier fd with the same open file description, or -1
-  std::uint32_t reserved;
+  std::uint32_t data;    ///< 0, or 1 + where in file_data the payload is: u32 length, the bytes
 };
 static_assert(sizeof(FileRecord) == 32);
 

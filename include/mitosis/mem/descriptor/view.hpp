@@ -48,6 +48,10 @@ class DescriptorView {
     return all<descriptor::SigactionRecord>(Tag::sigactions);
   }
   [[nodiscard]] Bytes auxv() const noexcept { return sections_.bytes(Tag::auxv); }
+  /// What is kept of an open file besides its record; empty for none.
+  [[nodiscard]] Bytes payload(const descriptor::FileRecord& file) const noexcept {
+    return descriptor::payload_of(sections_.bytes(Tag::file_data), file.data);
+  }
   /// The thread's XSAVE area, at any alignment; empty: the initial state.
   [[nodiscard]] Bytes xstate(const descriptor::ThreadRecord& thread) const noexcept {
     return sections_.bytes(Tag::xstate).sub(thread.xstate_offset, thread.xstate_bytes);

@@ -35,8 +35,8 @@ inline bool same_kind(descriptor::FileKind kind, mode_t mode) noexcept {
       return S_ISDIR(mode);
     case descriptor::FileKind::character_device:
       return S_ISCHR(mode);
-    case descriptor::FileKind::standard_stream:
-      break;
+    default:
+      break;  // of no path
   }
   return false;
 }

@@ -17,19 +17,22 @@ class TwoAgents:
     """A context: `env(machine)` is the environment in which programs find that machine's agent,
     `address(machine)` where the other may reach it. They do not know each other yet."""
 
-    def __init__(self, command):
+    def __init__(self, command, extra=((), ())):
+        """`extra`: further arguments of each agent."""
         self._command = command
+        self._extra = extra
         self._agents = []
 
     def __enter__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="mitosis-examples-")
+        self.file("").chmod(0o755)  # the agents are for every user; the secret is not
         secret = self.file("secret")
         secret.write_text(secrets.token_hex(32))
         secret.chmod(0o600)
         for machine in (0, 1):
             self._agents.append(self._start(machine, secret))
         for machine in (0, 1):
-            self._wait_for(self.file(f"ready{machine}").exists, "an agent")
+            self.wait_for(self.file(f"ready{machine}").exists, "an agent")
         return self
 
     def __exit__(self, failure, *_):
@@ -54,7 +57,7 @@ class TwoAgents:
     def address(self, machine):
         log = self.file(f"log{machine}")
         said = re.compile(r" at (127\.0\.0\.1:\d+)$", re.M)
-        self._wait_for(lambda: said.search(log.read_text()), "the agent's address")
+        self.wait_for(lambda: said.search(log.read_text()), "the agent's address")
         return said.search(log.read_text())[1]
 
     def _start(self, machine, secret):
@@ -62,11 +65,11 @@ class TwoAgents:
             return subprocess.Popen(
                 [self._command, "agent", "--machine", str(machine), "--secret-file", str(secret),
                  "--socket", self.env(machine)["MITOSIS_SOCKET"], "--listen", "127.0.0.1:0",
-                 "--ready-file", str(self.file(f"ready{machine}"))],
+                 "--ready-file", str(self.file(f"ready{machine}")), *self._extra[machine]],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     @staticmethod
-    def _wait_for(condition, what):
+    def wait_for(condition, what):
         deadline = time.monotonic() + 20
         while not condition():
             if time.monotonic() > deadline:

@@ -44,12 +44,23 @@ void mitosis_close(int sd);
  * The process may exit afterwards: its handler stays until it is reclaimed. */
 int mitosis_prepare(int sd, uint64_t handler, const char* policy, struct mitosis_key* key);
 
+/** For mitosis_prepare_as: children need no key, whoever resumes them on whichever machine of the
+ * cluster (MITOSIS_EPRIVILEGE unless the agent runs with --keyless); ... */
+#define MITOSIS_KEYLESS 1u
+/** ... the handler ends with this process; ... */
+#define MITOSIS_ENDS_WITH_CALLER 2u
+/** ... or no lease ends it: it stays until it is reclaimed or the agent ends. */
+#define MITOSIS_PINNED 4u
+/** mitosis_prepare with any of these `flags`. */
+int mitosis_prepare_as(int sd, uint64_t handler, const char* policy, unsigned flags,
+                       struct mitosis_key* key);
+
 /** The calling process becomes a child of `handler` on `machine`, as execve would make it another
  * program: its pid, standard streams and user stay. `policy` NULL: the one it was prepared with.
  * Returns only on failure: -1, and the caller is as before. It must be the only thread. */
 int mitosis_resume_remote(int sd, uint32_t machine, uint64_t handler, const struct mitosis_key* key,
                           const char* policy);
-/** The same for a handler of this machine. */
+/** The same for a handler of this machine. `key` NULL: the caller's own, or one that needs none. */
 int mitosis_resume_local(int sd, uint64_t handler, const struct mitosis_key* key,
                          const char* policy);
 
@@ -64,6 +75,8 @@ int mitosis_reclaim_remote(int sd, uint32_t machine, uint64_t handler,
 int mitosis_connect(int sd, uint32_t machine, uint32_t nic, const char* address);
 /** Does nothing by way of the agent: 0, or -1 if it does not answer. */
 int mitosis_nil(int sd);
+/** The same by way of the agent of `machine`, which this machine's agent must know. */
+int mitosis_ping(int sd, uint32_t machine);
 
 /** A child that the agent has made for the caller. */
 struct mitosis_child {

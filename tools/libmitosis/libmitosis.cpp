@@ -14,6 +14,9 @@ using namespace mitosis;  // NOLINT: this file is all about it
 
 static_assert(sizeof(mitosis_key) == sizeof(AuthKey::bytes));
 static_assert(MITOSIS_HERE == static_cast<std::uint32_t>(MachineId::none));
+static_assert(MITOSIS_KEYLESS == local::prepare_keyless &&
+              MITOSIS_ENDS_WITH_CALLER == local::prepare_ends_with_caller &&
+              MITOSIS_PINNED == local::prepare_pinned);
 static_assert(MITOSIS_ELIMIT == static_cast<int>(Errc::last) &&
               MITOSIS_EWRONG_KEY == static_cast<int>(Errc::wrong_key) &&
               MITOSIS_EVDSO == static_cast<int>(Errc::vdso_mismatch) &&
@@ -63,7 +66,12 @@ void mitosis_close(int sd) {
 }
 
 int mitosis_prepare(int sd, uint64_t handler, const char* policy, struct mitosis_key* key) {
-  const auto prepared = client::prepare(sd, HandlerId{handler}, policy);
+  return mitosis_prepare_as(sd, handler, policy, 0, key);
+}
+
+int mitosis_prepare_as(int sd, uint64_t handler, const char* policy, unsigned flags,
+                       struct mitosis_key* key) {
+  const auto prepared = client::prepare(sd, HandlerId{handler}, policy, flags);
   if (!prepared) return fail(prepared.error());
   if (prepared->child) return MITOSIS_CHILD;
   if (key != nullptr) std::memcpy(key->bytes, prepared->key.bytes, sizeof(key->bytes));
@@ -96,6 +104,10 @@ int mitosis_connect(int sd, uint32_t machine, uint32_t nic, const char* address)
 
 int mitosis_nil(int sd) {
   return outcome(client::nil(sd));
+}
+
+int mitosis_ping(int sd, uint32_t machine) {
+  return outcome(client::ping_machine(sd, MachineId{machine}));
 }
 
 int mitosis_spawn(int sd, uint32_t machine, uint64_t handler, const struct mitosis_key* key,

@@ -90,6 +90,9 @@ void add_options(CLI::App& app, AgentArguments& arguments) {
       ->capture_default_str()
       ->type_name("N")
       ->check(CLI::Range(1u, 64u));
+  app.add_flag("--keyless", o.keyless,
+               "let programs of the original interface (`mitosis run`) prepare parents that every "
+               "user of every machine of the cluster may resume");
   app.add_option("--ready-file", o.ready_file, "written with the pid once everything is served")
       ->type_name("FILE");
   app.add_option("--log-level", arguments.log_level, "how much to say on standard error")

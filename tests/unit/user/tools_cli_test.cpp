@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The command line of `mitosis`: help, exit statuses, and what is said without an agent. World:
 // user.
+#include <elf.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <testbed/temp_dir.hpp>
@@ -9,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -37,8 +40,8 @@ TEST_P(EachCommand, CallsAnUnknownOptionWrongUsage) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cli, EachCommand,
-                         testing::Values("agent", "connect", "resume", "spawn", "ps", "reclaim",
-                                         "policies", "stats", "nil", "demo"),
+                         testing::Values("agent", "connect", "resume", "spawn", "run", "ps",
+                                         "reclaim", "policies", "stats", "nil", "demo"),
                          [](const auto& info) { return std::string(info.param); });
 
 struct Call {
@@ -119,6 +122,7 @@ TEST(Cli, AConfigurationFileIsCheckedLikeTheCommandLine) {
       {"machine = 1\nmemory-budget = \"4X\"\n", "`4X`"},
       {"[agent]\nmachine = 1\n", "[agent]"},
       {"lease = \"60s\"\n", "--machine"},
+      {"machine = 1\nkeyless = \"maybe\"\n", "--keyless"},
   };
   for (const auto& [text, named] : cases) {
     const Outcome outcome = with(text);
@@ -126,6 +130,58 @@ TEST(Cli, AConfigurationFileIsCheckedLikeTheCommandLine) {
     EXPECT_TRUE(contains(outcome.err, named)) << outcome.err;
   }
   EXPECT_EQ(run_command({"agent", "--config", dir->file("none")}).status, 2);
+}
+
+TEST(Cli, RunExitsAsItsProgramAndGivesItsArgumentsOn) {
+  const Outcome said =
+      run_command({"run", "--", "sh", "-c", "printf '%s --help' $1; exit 42", "sh", "-n"});
+  EXPECT_EQ(said.out, "-n --help");
+  EXPECT_EQ(said.status, 42);
+  EXPECT_EQ(run_command({"run", "no-such-program"}).status, 127);
+  EXPECT_EQ(run_command({"run", "/no/such/program"}).status, 127);
+}
+
+TEST(Cli, RunWithoutAnAgentFailsWhereTheDeviceIsOpened) {
+  const Outcome outcome = run_command({"run", "--", "/usr/bin/python3", "-c",
+                                       "open('/etc/hostname'); open('/dev/mitosis-syscalls')"});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_TRUE(contains(outcome.err, "start one with `mitosis agent`")) << outcome.err;
+  EXPECT_TRUE(contains(outcome.err, "No such device or address: '/dev/mitosis-syscalls'"))
+      << outcome.err;
+}
+
+TEST(Cli, RunRefusesWhatWouldNotBePreloadedByName) {
+  auto dir = testbed::TempDir::create("mitosis-test");
+  ASSERT_TRUE(dir);
+  const auto make = [&](const char* name, const std::string& bytes, mode_t mode) {
+    const std::string path = dir->file(name);
+    std::ofstream(path) << bytes;
+    EXPECT_EQ(::chmod(path.c_str(), mode), 0);
+    return path;
+  };
+  std::ostringstream program;
+  program << std::ifstream("/bin/true").rdbuf();
+  std::string narrow = program.str();
+  narrow[EI_CLASS] = ELFCLASS32;
+  std::vector<std::pair<std::string, std::string>> cases = {
+      {MITOSIS_STATIC_PROGRAM, "statically linked"},
+      {make("script", "#! " MITOSIS_STATIC_PROGRAM " -x\n", 0755), "statically linked"},
+      {make("narrow", narrow, 0755), "32-bit"},
+      {make("text", "hello", 0755), "neither an ELF program nor a script"},
+      {make("cut", program.str().substr(0, 40), 0755), "statically linked"},
+  };
+  if (::geteuid() == 0) {
+    const std::string path = make("owned", program.str(), 0755);
+    EXPECT_EQ(::chown(path.c_str(), 65534, 65534), 0);
+    EXPECT_EQ(::chmod(path.c_str(), 04755), 0);
+    cases.emplace_back(path, "is set-uid");
+  }
+  for (const auto& [path, named] : cases) {
+    const Outcome outcome = run_command({"run", "--", path});
+    EXPECT_EQ(outcome.status, 126) << path;
+    EXPECT_TRUE(is_one_line(outcome.err, "mitosis run: ")) << outcome.err;
+    EXPECT_TRUE(contains(outcome.err, named)) << outcome.err;
+  }
 }
 
 TEST(Cli, PoliciesAreListedByAxisAndByName) {

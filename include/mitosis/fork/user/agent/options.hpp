@@ -28,6 +28,8 @@ struct AgentOptions {
   std::chrono::milliseconds lease{60'000};         ///< a parent without its process lives this long
   std::chrono::milliseconds page_deadline{5'000};  ///< then the child gets SIGBUS
   unsigned pagers = 2;                             ///< pager threads
+  /// Parents may be prepared so that they are resumed without a key (local::prepare_keyless).
+  bool keyless = false;
   std::string ready_file;  ///< written with the pid once everything is served; empty: none
 };
 

@@ -26,8 +26,8 @@ struct Parent {
   std::uint32_t uid = 0;
   int pid = 0;
   std::string policy;
-  bool copy = false;  ///< Cow<Off>
-  bool stays = true;  ///< outlives its caller's exit until the lease ends
+  bool copy = false;        ///< Cow<Off>
+  std::uint32_t flags = 0;  ///< local::PrepareFlag
   UniqueFd parent_pidfd, shadow_pidfd, lifeline, image_fd;
   TargetName target;
   int shadow_pid = 0;

@@ -27,7 +27,7 @@ class Parents {
 
   /// Reserves a handler id and draws its key and generation.
   Result<std::shared_ptr<Parent>> reserve(HandlerId handler, std::uint32_t uid, int pid,
-                                          std::string policy, bool copy);
+                                          std::string policy, bool copy, std::uint32_t flags = 0);
   /// Makes a captured parent resumable, and lets it survive the worker.
   void publish(const std::shared_ptr<Parent>& parent);
   /// Gives a reservation up, as if it had never been.
@@ -35,10 +35,11 @@ class Parents {
   /// The capture has failed after the parent went on: whoever resumes is told `why`, until the id
   /// is prepared anew, reclaimed, or its lease has ended.
   void fail(const std::shared_ptr<Parent>& parent, Error why);
-  /// Waits until the handler is captured. A wrong key and an unknown handler are told apart.
+  /// Waits until the handler is captured. A wrong key and an unknown handler are told apart. The
+  /// zero key is none: it opens what was prepared to be opened without one.
   Result<std::shared_ptr<Parent>> get(HandlerId handler, const AuthKey* key,
                                       Clock::time_point deadline);
-  /// For a caller of this machine: its own, or any for root.
+  /// For a caller of this machine without a key: its own, any for root, and what needs none.
   Result<std::shared_ptr<Parent>> get_as(HandlerId handler, std::uint32_t uid,
                                          Clock::time_point deadline);
   /// Ends access there and then (no read is served once this returns) and ends the shadow.

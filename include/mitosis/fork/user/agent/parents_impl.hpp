@@ -13,6 +13,7 @@
 #include <mitosis/fork/user/agent/parents.hpp>
 #include <mitosis/fork/user/agent/sealed_memfd.hpp>
 #include <mitosis/fork/user/agent/served_memory.hpp>
+#include <mitosis/fork/user/local/prepare.hpp>
 
 #include <cstdio>
 
@@ -24,11 +25,15 @@ inline bool has_exited(int pidfd) noexcept {
   pollfd p{pidfd, POLLIN, 0};
   return pidfd < 0 || (::poll(&p, 1, 0) > 0);
 }
+inline bool is_keyless(const Parent& parent) noexcept {
+  return (parent.flags & local::prepare_keyless) != 0;
+}
 
 }  // namespace detail
 
 inline Result<std::shared_ptr<Parent>> Parents::reserve(HandlerId handler, std::uint32_t uid,
-                                                        int pid, std::string policy, bool copy) {
+                                                        int pid, std::string policy, bool copy,
+                                                        std::uint32_t flags) {
   auto parent = std::make_shared<Parent>();
   parent->handler = handler;
   parent->generation = Generation{table_.next_generation.fetch_add(1)};
@@ -40,6 +45,7 @@ inline Result<std::shared_ptr<Parent>> Parents::reserve(HandlerId handler, std::
   parent->pid = pid;
   parent->policy = std::move(policy);
   parent->copy = copy;
+  parent->flags = flags;
   parent->parent_pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   parent->prepared = parent->last_use = Clock::now();
   const std::lock_guard lock(mutex_);
@@ -68,6 +74,7 @@ inline void Parents::publish(const std::shared_ptr<Parent>& parent) {
   } else {
     slot->uid = parent->uid;
     slot->pid = static_cast<std::uint32_t>(parent->pid);
+    slot->flags = parent->flags;
     slot->shadow_pid = static_cast<std::uint32_t>(parent->shadow_pid);
     slot->parent_pidfd = parent->parent_pidfd.get();
     slot->shadow_pidfd = parent->shadow_pidfd.get();
@@ -111,7 +118,12 @@ inline Result<std::shared_ptr<Parent>> Parents::get(HandlerId handler, const Aut
   }
   std::shared_ptr<Parent> parent = it->second;
   if (key != nullptr && !(parent->key == *key)) {
-    return Error(Errc::wrong_key).of_handler(handler).in("look up the parent");
+    const bool none = *key == AuthKey{};
+    if (!none || !detail::is_keyless(*parent)) {
+      return Error(Errc::wrong_key, none ? "none was given, and it was prepared with one" : "")
+          .of_handler(handler)
+          .in("look up the parent");
+    }
   }
   const bool settled = changed_.wait_until(
       lock, deadline, [&] { return parent->state != Parent::State::capturing; });
@@ -128,7 +140,7 @@ inline Result<std::shared_ptr<Parent>> Parents::get(HandlerId handler, const Aut
 inline Result<std::shared_ptr<Parent>> Parents::get_as(HandlerId handler, std::uint32_t uid,
                                                        Clock::time_point deadline) {
   auto parent = get(handler, nullptr, deadline);
-  if (parent && uid != 0 && (*parent)->uid != uid) {
+  if (parent && uid != 0 && (*parent)->uid != uid && !detail::is_keyless(**parent)) {
     return Error(Errc::not_permitted).of_handler(handler).in("look up the parent");
   }
   return parent;
@@ -192,7 +204,10 @@ inline std::vector<HandlerId> Parents::sweep(Clock::time_point now) {
       drop(here);
       continue;
     }
-    if (now - parent.last_use < lease_ || !detail::has_exited(parent.parent_pidfd.get())) continue;
+    if ((parent.flags & local::prepare_pinned) != 0) continue;
+    const bool ends_with_it = (parent.flags & local::prepare_ends_with_caller) != 0;
+    if (now - parent.last_use < lease_ && !ends_with_it) continue;
+    if (!detail::has_exited(parent.parent_pidfd.get())) continue;
     reclaimed.push_back(parent.handler);
     drop(here);
   }
@@ -226,6 +241,7 @@ inline void Parents::adopt() {
     parent->pid = static_cast<int>(slot.pid);
     parent->shadow_pid = static_cast<int>(slot.shadow_pid);
     parent->policy = slot.policy;
+    parent->flags = slot.flags;
     parent->copy = slot.image_fd >= 0;
     parent->parent_pidfd = UniqueFd(slot.parent_pidfd);
     parent->shadow_pidfd = UniqueFd(slot.shadow_pidfd);

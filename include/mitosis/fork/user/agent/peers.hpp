@@ -37,6 +37,11 @@ class Peers {
     if (auto r = book_.set(machine, address); !r) return r.error().in("connect");
     return clients(machine)->calls.ping(tcp::deadline_in(call_ms));
   }
+  /// Calls a machine that is known: machine_unknown, and as `connect`.
+  Result<void> ping(MachineId machine) {
+    if (!book_.find(machine)) return Error(Errc::machine_unknown).at_machine(machine).in("ping");
+    return clients(machine)->calls.ping(tcp::deadline_in(call_ms));
+  }
   /// Enters a machine without calling it.
   Result<void> enter(MachineId machine, const std::string& address) {
     return book_.set(machine, address);

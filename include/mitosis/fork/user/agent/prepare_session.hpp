@@ -34,11 +34,19 @@ inline Result<void> Session::prepare(const local::Packet& packet) {
     return Error(r.error()).of_handler(message->handler).in("prepare");
   }
 
+  if ((message->flags & local::prepare_keyless) != 0 && !worker_.options.keyless) {
+    return Error(Errc::missing_privilege,
+                 "a parent that needs no key; this machine's agent allows it with --keyless")
+        .of_handler(message->handler)
+        .in("prepare");
+  }
+
   StepTimer timer(worker_.profile, policy->profile);
 
   // 1. Reserve the handler.
-  auto parent = worker_.parents.reserve(message->handler, packet.sender.uid, packet.sender.pid,
-                                        std::string(format(*policy).c_str()), !policy->cow);
+  auto parent =
+      worker_.parents.reserve(message->handler, packet.sender.uid, packet.sender.pid,
+                              std::string(format(*policy).c_str()), !policy->cow, message->flags);
   if (!parent) return parent.error();
   // 2. Check the parent, while it clones.
   auto facts = capture::check_parent(packet.sender.pid, message->own_fds);

@@ -220,7 +220,8 @@ inline std::chrono::milliseconds Worker::tick() const noexcept {
 /// uses.
 inline void Worker::on_tick() {
   for (const HandlerId handler : parents.sweep(Clock::now())) {
-    spdlog::info("handler {}: its lease has ended", static_cast<std::uint64_t>(handler));
+    spdlog::info("handler {} has ended with its process or its lease",
+                 static_cast<std::uint64_t>(handler));
   }
   prepares.sweep();
   caches.sweep(static_cast<std::uint64_t>(tcp::monotonic_now()));

@@ -37,7 +37,8 @@ namespace detail {
 
 /// Sends the request, so that the agent's check runs while this process is cloned. Signals are
 /// blocked on success, with the mask before in `orders`: no handler may run in the shadow.
-inline Result<void> announce(int sd, HandlerId handler, const char* policy, ShadowOrders& orders) {
+inline Result<void> announce(int sd, HandlerId handler, const char* policy, std::uint32_t flags,
+                             ShadowOrders& orders) {
   const Result<local::ChannelView> channel = connections().use(sd);
   if (!channel) return channel.error();
   if (!shadows().room()) shadows().reap();
@@ -51,6 +52,7 @@ inline Result<void> announce(int sd, HandlerId handler, const char* policy, Shad
     return Error(Errc::system_call_failed, "getrandom", errno);
   }
   request.own_fds = own_fds();
+  request.flags = flags;
   Result<sockaddr_un> agent = local::detail::socket_address(connections().path());
   if (!agent) return agent.error();
   orders.nonce = request.nonce;
@@ -96,11 +98,13 @@ inline PrepareOutcome become_child(const char* agent) noexcept {
 /// machine until reclaimed) with the policy of that name (null: the agent's default). Returns
 /// once in the parent, with the key, and once in every child that is ever resumed from it, there
 /// with `child` set. After an error nothing has changed. Signal handlers may run meanwhile.
+/// `flags`: local::PrepareFlag.
 [[gnu::noinline]] inline Result<PrepareOutcome> prepare(int sd, HandlerId handler,
-                                                        const char* policy) {
+                                                        const char* policy,
+                                                        std::uint32_t flags = 0) {
   // 1. The agent starts to look at this process.
   ShadowOrders orders;
-  Result<void> announced = detail::announce(sd, handler, policy, orders);
+  Result<void> announced = detail::announce(sd, handler, policy, flags, orders);
   if (!announced) return announced.error().of_handler(handler).in("prepare");
 
   // 2. Here the children go on.

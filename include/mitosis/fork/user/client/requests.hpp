@@ -40,6 +40,15 @@ inline Result<void> connect_machine(int sd, MachineId machine, std::uint32_t nic
   return done;
 }
 
+/// Calls the agent of a machine that this machine's agent knows. For every user.
+inline Result<void> ping_machine(int sd, MachineId machine) {
+  local::Connect message;
+  message.machine = machine;
+  Result<void> done = detail::request(sd, message, "ping");
+  if (!done) done.error().at_machine(machine);
+  return done;
+}
+
 /// Ends a handler of this machine that the caller's user has prepared (root: any). Once it returns
 /// no page is served any more.
 inline Result<void> reclaim(int sd, HandlerId handler) {

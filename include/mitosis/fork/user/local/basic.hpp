@@ -36,7 +36,8 @@ struct Nil {
 };
 
 /// Makes `machine` known as the agent at `address` ("host:port", "[v6]:port", or a gid), reached
-/// through the nic numbered `nic`, and opens a session to it. Needs privilege. -> Done
+/// through the nic numbered `nic`, and opens a session to it. Needs privilege, unless the address
+/// is empty: then a machine that is known already is called, and nothing is changed. -> Done
 struct Connect {
   static constexpr LocalType type = LocalType::connect;
   MachineId machine = MachineId::none;

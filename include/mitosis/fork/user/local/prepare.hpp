@@ -15,6 +15,17 @@
 
 namespace mitosis::local {
 
+/// What of a prepared parent's life is not as usual. The first is the agent's to allow.
+enum PrepareFlag : std::uint32_t {
+  /// Resumed without a key, by every user of every machine of the cluster. As the original
+  /// interface has it; refused unless the agent runs with --keyless.
+  prepare_keyless = 1,
+  /// Ends with the process that prepared it, whatever its lease says.
+  prepare_ends_with_caller = 2,
+  /// No lease ends it: stays until it is reclaimed or the agent ends.
+  prepare_pinned = 4,
+};
+
 /// The sender (by its SCM_CREDENTIALS) wants to be prepared. -> Prepared
 struct Prepare {
   static constexpr LocalType type = LocalType::prepare;
@@ -23,9 +34,10 @@ struct Prepare {
   std::string policy;       ///< empty: the agent's default
   /// The sender's own connections to agents: not captured, a child's library opens its own.
   std::vector<std::int32_t> own_fds;
+  std::uint32_t flags = 0;  ///< PrepareFlag
   template <class A>
   void fields(A& a) {
-    a(handler, nonce, policy, own_fds);
+    a(handler, nonce, policy, own_fds, flags);
   }
 };
 

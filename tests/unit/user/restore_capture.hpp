@@ -35,6 +35,11 @@ struct Facts {
   descriptor::SigactionRecord actions[64];
 };
 
+/// What restore_threads_parent.c writes about each further thread.
+struct ThreadFacts {
+  std::uint64_t tid, clear_child_tid, altstack_base, altstack_bytes, altstack_flags;
+};
+
 inline std::string slurp(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
@@ -56,12 +61,16 @@ class CapturedProgram {
       ::_exit(91);
     }
     int status = 0;
-    for (;;) {
-      ::waitpid(pid_, &status, 0);
-      if (!WIFSTOPPED(status) || WSTOPSIG(status) == SIGSTOP) break;
-      ::ptrace(PTRACE_CONT, pid_, 0, WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status));
+    for (bool first = true;; first = false) {
+      const pid_t tid = ::waitpid(-1, &status, __WALL);
+      if (tid == pid_ && (!WIFSTOPPED(status) || WSTOPSIG(status) == SIGSTOP)) break;
+      if (!WIFSTOPPED(status)) continue;
+      if (first) ::ptrace(PTRACE_SETOPTIONS, tid, 0, PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL);
+      const int signal = WSTOPSIG(status);  // a new thread begins with a SIGSTOP
+      ::ptrace(PTRACE_CONT, tid, 0, signal == SIGTRAP || signal == SIGSTOP ? 0 : signal);
     }
     stopped_ = WIFSTOPPED(status);
+    if (stopped_) stop_threads();
     memory_ =
         UniqueFd(::open(("/proc/" + std::to_string(pid_) + "/mem").c_str(), O_RDONLY | O_CLOEXEC));
   }
@@ -69,7 +78,9 @@ class CapturedProgram {
   CapturedProgram& operator=(const CapturedProgram&) = delete;
   ~CapturedProgram() {
     ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
+    for (pid_t gone = 0; gone >= 0 && gone != pid_;) {
+      gone = ::waitpid(-1, nullptr, __WALL);  // its threads are told of one by one, it comes last
+    }
   }
   [[nodiscard]] bool stopped() const noexcept { return stopped_; }
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
@@ -79,12 +90,17 @@ class CapturedProgram {
   }
 
   /// `facts` of the program itself, or none: then what /proc tells must do.
-  [[nodiscard]] DescriptorBuilder describe(const Facts* facts) const {
+  /// `threads`: of the further ones.
+  [[nodiscard]] DescriptorBuilder describe(const Facts* facts,
+                                           const std::vector<ThreadFacts>& threads = {}) const {
     DescriptorBuilder b(arch::this_arch, HandlerId{7}, Generation{1});
     b.owners.push_back({});
     add_mm(b, facts);
     add_vmas(b);
-    add_thread(b, facts);
+    add_thread(b, pid_, facts, nullptr);
+    for (const ThreadFacts& thread : threads) {
+      add_thread(b, static_cast<pid_t>(thread.tid), nullptr, &thread);
+    }
     add_files(b);
     b.machine.xfeatures = arch::xfeatures();
     utsname name = {};
@@ -102,6 +118,29 @@ class CapturedProgram {
   }
 
  private:
+  void stop_threads() const {
+    for (const auto& task : std::filesystem::directory_iterator(proc("task"))) {
+      const auto tid = static_cast<pid_t>(std::stol(task.path().filename().string()));
+      if (tid == pid_) continue;
+      ::syscall(SYS_tgkill, pid_, tid, SIGSTOP);
+      for (int status = 0;;) {
+        if (::waitpid(tid, &status, __WALL) != tid || !WIFSTOPPED(status)) break;
+        if (WSTOPSIG(status) == SIGSTOP) break;
+        ::ptrace(PTRACE_CONT, tid, 0, 0);
+      }
+    }
+  }
+  /// A system call that the stop has interrupted is made again.
+  static void restart(user_regs_struct& regs) noexcept {
+    const long result = static_cast<long>(regs.rax);
+    if (static_cast<long>(regs.orig_rax) < 0) return;
+    for (const long interrupted : {-512L, -513L, -514L, -516L}) {
+      if (result != interrupted) continue;
+      regs.rax = regs.orig_rax;
+      regs.rip -= 2;
+      return;
+    }
+  }
   [[nodiscard]] std::string proc(const char* name) const {
     return "/proc/" + std::to_string(pid_) + "/" + name;
   }
@@ -187,24 +226,26 @@ class CapturedProgram {
     }
   }
 
-  void add_thread(DescriptorBuilder& b, const Facts* facts) const {
+  void add_thread(DescriptorBuilder& b, pid_t tid, const Facts* facts,
+                  const ThreadFacts* further) const {
     descriptor::ThreadRecord t = {};
     user_regs_struct regs = {};
     iovec io = {&regs, sizeof regs};
-    ::ptrace(PTRACE_GETREGSET, pid_, NT_PRSTATUS, &io);
+    ::ptrace(PTRACE_GETREGSET, tid, NT_PRSTATUS, &io);
+    restart(regs);
     std::memcpy(t.registers, &regs, sizeof regs);
     std::vector<std::uint8_t> xstate(16384);
     io = {xstate.data(), xstate.size()};
-    ::ptrace(PTRACE_GETREGSET, pid_, NT_X86_XSTATE, &io);
+    ::ptrace(PTRACE_GETREGSET, tid, NT_X86_XSTATE, &io);
     xstate.resize(io.iov_len);
-    ::ptrace(static_cast<__ptrace_request>(PTRACE_GETSIGMASK), pid_, 8, &t.signal_mask);
+    ::ptrace(static_cast<__ptrace_request>(PTRACE_GETSIGMASK), tid, 8, &t.signal_mask);
     struct {
       std::uint64_t address;
       std::uint32_t bytes, signature, flags, pad;
     } rseq = {};
-    ::ptrace(static_cast<__ptrace_request>(0x420f), pid_, sizeof rseq, &rseq);
+    ::ptrace(static_cast<__ptrace_request>(0x420f), tid, sizeof rseq, &rseq);
     t.rseq = rseq.address, t.rseq_bytes = rseq.bytes, t.rseq_signature = rseq.signature;
-    ::syscall(SYS_get_robust_list, pid_, &t.robust_list, &t.robust_list_bytes);
+    ::syscall(SYS_get_robust_list, tid, &t.robust_list, &t.robust_list_bytes);
     t.altstack_flags = 2;  // SS_DISABLE
     if (facts != nullptr) {
       t.clear_child_tid = facts->clear_child_tid;
@@ -212,8 +253,14 @@ class CapturedProgram {
       t.altstack_bytes = facts->altstack_bytes;
       t.altstack_flags = static_cast<std::uint32_t>(facts->altstack_flags);
     }
-    t.tid = static_cast<std::uint32_t>(pid_);
-    slurp(proc("comm")).copy(t.name, 15);
+    if (further != nullptr) {
+      t.clear_child_tid = further->clear_child_tid;
+      t.altstack_base = further->altstack_base;
+      t.altstack_bytes = further->altstack_bytes;
+      t.altstack_flags = static_cast<std::uint32_t>(further->altstack_flags);
+    }
+    t.tid = static_cast<std::uint32_t>(tid);
+    slurp(proc("task/") + std::to_string(tid) + "/comm").copy(t.name, 15);
     if (char* end = std::strchr(t.name, '\n'); end != nullptr) *end = '\0';
     b.add_thread(t, xstate);
   }

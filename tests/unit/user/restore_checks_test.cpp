@@ -61,9 +61,11 @@ TEST_F(RestoreChecks, RefusesA32BitProgram) {
   EXPECT_EQ(check(b).code, Errc::unsupported_process);
 }
 
-TEST_F(RestoreChecks, RefusesSeveralThreads) {
+TEST_F(RestoreChecks, RefusesA32BitThread) {
   auto b = builder();
   b.threads.push_back(b.threads[0]);
+  EXPECT_EQ(check(b).code, Errc::ok);
+  b.threads[1].registers[arch::reg_cs] = 0x23;
   EXPECT_EQ(check(b).code, Errc::unsupported_process);
 }
 

@@ -7,11 +7,11 @@
 #include <sys/syscall.h>
 
 #include <mitosis/fork/user/agent/pager.hpp>
+#include <mitosis/fork/user/agent/proc_children.hpp>
 #include <mitosis/fork/user/restore/layout.hpp>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <future>
 #include <thread>
 
@@ -223,22 +223,6 @@ inline void Pager::forget(MachineId machine) {
   });
 }
 
-namespace detail {
-
-/// The child processes of a process of one thread, in the order of their making.
-inline std::vector<std::uint32_t> children_of(std::uint32_t pid) {
-  char path[64];
-  std::snprintf(path, sizeof path, "/proc/%u/task/%u/children", pid, pid);
-  std::vector<std::uint32_t> children;
-  FILE* file = std::fopen(path, "re");
-  if (file == nullptr) return children;
-  for (std::uint32_t child = 0; std::fscanf(file, "%u", &child) == 1;) children.push_back(child);
-  std::fclose(file);
-  return children;
-}
-
-}  // namespace detail
-
 /// The one that `pid` has of the address spaces that `parent_pid` has forked. Where it has forked
 /// other processes whose pid is not known yet, their order tells; null while that is not clear.
 inline ServedChild* Pager::find_fork(std::uint32_t parent_pid, std::uint32_t pid, bool& unclear) {
@@ -257,7 +241,7 @@ inline ServedChild* Pager::find_fork(std::uint32_t parent_pid, std::uint32_t pid
     }
   }
   if (unknown.size() < 2) return unknown.empty() ? nullptr : unknown.front();
-  std::vector<std::uint32_t> processes = detail::children_of(parent_pid);
+  std::vector<std::uint32_t> processes = children_of(parent_pid);
   std::erase_if(processes, [&](std::uint32_t child) { return known.contains(child); });
   const auto at = std::find(processes.begin(), processes.end(), pid);
   if (at == processes.end() || processes.size() != unknown.size()) {

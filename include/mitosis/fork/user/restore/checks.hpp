@@ -8,6 +8,7 @@
 
 #include <mitosis/fork/user/arch/restore.hpp>
 #include <mitosis/fork/user/restore/address_space.hpp>
+#include <mitosis/fork/user/restore/check_threads.hpp>
 #include <mitosis/fork/user/vdso_hash.hpp>
 #include <mitosis/mem/descriptor/view.hpp>
 
@@ -96,20 +97,15 @@ inline Result<void> check_lowest_address(const DescriptorView& view) noexcept {
       .in("check the addresses");
 }
 
-/// wrong_architecture, missing_cpu_feature, vdso_mismatch, unsupported_process or address_in_use,
-/// the thing that is wrong named. (The page size is checked by the view.)
+/// wrong_architecture, missing_cpu_feature, vdso_mismatch, unsupported_process, bad_descriptor or
+/// address_in_use, the thing that is wrong named. (The page size is checked by the view.)
 inline Result<void> check_machine(const DescriptorView& view, const Machine& here) noexcept {
   if (view.arch() != arch::this_arch) {
     Error error(Errc::wrong_architecture, "the descriptor's architecture is number ");
     descriptor::append_number(error.subject, static_cast<std::uint64_t>(view.arch()));
     return error.in("check the CPU");
   }
-  if (view.threads().size() != 1) {
-    return Error(Errc::unsupported_process, "it has more than one thread").in("check the parent");
-  }
-  if (!arch::is_native(view.threads()[0])) {
-    return Error(Errc::unsupported_process, "it is a 32-bit program").in("check the parent");
-  }
+  if (Result<void> threads = check_threads(view); !threads) return threads;
   if (Result<void> cpu = check_cpu(view, here); !cpu) return cpu;
   if (Result<void> lowest = check_lowest_address(view); !lowest) return lowest;
   return check_vdso(view, here);

@@ -51,9 +51,8 @@ inline Result<void> take_over(const local::ChannelView& agent, const ResumeReque
   const bool cache_local = static_cast<bool>(offer->cache);
   auto room = make_room(*view, {cache_local, opened->mapped.carried()}, *own);
   if (!room) return room.error();
-  const descriptor::ThreadRecord thread = view->threads()[0];
-  if (Result<void> written = room->trampoline.write(
-          thread, view->xstate(thread), view->machine().xfeatures & here.xfeatures, offer->socket);
+  if (Result<void> written =
+          room->trampoline.write(*view, view->machine().xfeatures & here.xfeatures, offer->socket);
       !written) {
     return written;
   }

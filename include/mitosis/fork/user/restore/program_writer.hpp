@@ -53,7 +53,14 @@ class ProgramWriter {
   /// `bytes` zeros.
   std::uint64_t put_room(std::size_t bytes);
 
-  /// The finished program, inside the memory. `frame` and `scratch` are of OpProgram.
+  /// Room for the OpProgram of a further thread; returns its address.
+  std::uint64_t put_thread() { return put_room(sizeof(OpProgram)); }
+  /// The ops so far are of the thread that they were for; those from now on are of the one that
+  /// starts with the program at `address`, and returns from `frame`.
+  void begin_thread(std::uint64_t program, std::uint64_t frame);
+
+  /// Writes the threads' programs; the result is the first one's, inside the memory. `frame` (the
+  /// first thread's) and `scratch` are of OpProgram.
   Result<const OpProgram*> finish(std::uint64_t frame, std::uint64_t scratch,
                                   std::uint64_t scratch_bytes, int socket);
 
@@ -70,7 +77,13 @@ class ProgramWriter {
     return reinterpret_cast<std::uint64_t>(memory_.data()) + offset;
   }
 
+  struct Thread {
+    std::uint64_t program = 0, frame = 0;
+    std::size_t first = 0;  ///< its ops: from this offset to the next one's
+  };
+
   MutableBytes memory_;
+  std::vector<Thread> further_;
   std::size_t ops_, data_, data_first_ = 0;
   bool full_ = false;
   std::uint64_t report_ = 0;
@@ -131,18 +144,32 @@ inline void ProgramWriter::step(const char* name) {
   report_ = put_value(report);
 }
 
+inline void ProgramWriter::begin_thread(std::uint64_t program, std::uint64_t frame) {
+  further_.push_back({program, frame, ops_});
+}
+
 inline Result<const OpProgram*> ProgramWriter::finish(std::uint64_t frame, std::uint64_t scratch,
                                                       std::uint64_t scratch_bytes, int socket) {
+  const auto left = static_cast<std::uint32_t>(1 + further_.size());
+  const std::uint64_t left_at = put_value(left);
   if (full_) return Error(Errc::limit_exceeded, "too many steps").in("write the restore program");
   OpProgram program;
   program.first = address(sizeof(OpProgram));
-  program.end = address(ops_);
+  program.end = address(further_.empty() ? ops_ : further_.front().first);
   program.frame = frame;
   program.scratch = scratch;
   program.scratch_bytes = scratch_bytes;
   program.errno_at = errno_at_;
   program.address_at = address_at_;
   program.socket = static_cast<std::uint64_t>(socket);
+  program.left = left_at;
+  for (std::size_t i = 0; i < further_.size(); ++i) {
+    OpProgram other = program;
+    other.first = address(further_[i].first);
+    other.end = address(i + 1 < further_.size() ? further_[i + 1].first : ops_);
+    other.frame = further_[i].frame;
+    ::new (reinterpret_cast<void*>(further_[i].program)) OpProgram(other);
+  }
   return ::new (static_cast<void*>(memory_.data())) OpProgram(program);
 }
 

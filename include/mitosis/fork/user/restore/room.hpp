@@ -9,6 +9,7 @@
 #include <mitosis/fork/user/restore/op.hpp>
 #include <mitosis/fork/user/restore/trampoline.hpp>
 #include <mitosis/fork/user/restore/write_memory.hpp>
+#include <mitosis/fork/user/restore/write_threads.hpp>
 
 #include <cstdint>
 #include <utility>
@@ -34,14 +35,16 @@ inline Result<Room> make_room(const DescriptorView& view, LayoutOptions options,
   auto mappings = layout(view, options);
   if (!mappings) return mappings.error();
   Occupied occupied(own.mapped, *mappings);
-  auto trampoline = Trampoline::make(view.xstate(view.threads()[0]), occupied);
+  auto trampoline = Trampoline::make(view, occupied);
   if (!trampoline) return trampoline.error();
   // At most two ops a mapping and a file; 62 signals, 16 limits and some 30 more.
   constexpr std::size_t fixed_ops = 256, fixed_bytes = std::size_t{16} << 10;
-  const std::size_t max_ops = fixed_ops + 2 * mappings->size() + 2 * view.files().size();
+  const std::size_t threads = view.threads().size();
+  const std::size_t max_ops =
+      fixed_ops + 2 * mappings->size() + 2 * view.files().size() + threads * ops_a_thread;
   const std::uint64_t program_bytes =
       whole_pages(fixed_bytes + max_ops * sizeof(Op) + mappings->size() * sizeof(uffdio_register) +
-                  view.auxv().size());
+                  view.auxv().size() + threads * bytes_a_thread);
   auto scratch = OwnMemory::find(program_bytes + parking_bytes(own), user_address_end, occupied);
   if (!scratch) return scratch.error();
   return Room{std::move(*mappings), std::move(*trampoline), std::move(*scratch), program_bytes,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Trampoline: the code that runs the ops and, behind it, the frame that it returns from.
-// World: user. All that is left of the launcher in the child: one page, as a rule.
+// Trampoline: the code that runs the ops and, behind it, the frames that it returns from.
+// World: user. All that is left of the launcher in the child: a page, and more with many threads.
 #pragma once
 
 #include <linux/prctl.h>
@@ -9,12 +9,14 @@
 
 #include <mitosis/fork/user/arch/restore.hpp>
 #include <mitosis/fork/user/restore/own_memory.hpp>
+#include <mitosis/mem/descriptor/view.hpp>
 
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace mitosis::restore {
 
@@ -28,28 +30,37 @@ inline constexpr const char* trampoline_name = "mitosis";
 
 class Trampoline {
  public:
-  /// In the lowest room there is: below programs, where no heap or stack wants to grow.
-  static Result<Trampoline> make(Bytes xstate, Occupied& occupied) {
-    const std::uint64_t bytes =
-        whole_pages(code_room() + arch::frame_bytes(xstate) + socket_path_room);
-    auto memory = OwnMemory::find(bytes, user_address_end, occupied);
-    if (!memory) return memory.error();
+  /// In the lowest room there is: below programs, where no heap or stack wants to grow. Has room
+  /// for the frames of all the descriptor's threads.
+  static Result<Trampoline> make(const DescriptorView& view, Occupied& occupied) {
     Trampoline made;
+    std::uint64_t end = aligned(arch::blob().size());
+    for (const descriptor::ThreadRecord& thread : view.threads()) {
+      made.frames_.push_back(end);
+      end = aligned(end + arch::frame_bytes(view.xstate(thread)));
+    }
+    made.path_ = end;
+    auto memory = OwnMemory::find(whole_pages(end + socket_path_room), user_address_end, occupied);
+    if (!memory) return memory.error();
     made.memory_ = std::move(*memory);
     return made;
   }
-  /// Writes code and frame, and makes them executable. `xfeatures` as arch::write_frame wants it.
+  /// Writes code and frames, and makes them executable. `xfeatures` as arch::write_frame wants it.
   /// A child that asks for it is told where `socket`, its machine's agent, is.
-  Result<void> write(descriptor::ThreadRecord thread, Bytes xstate, std::uint64_t xfeatures,
+  Result<void> write(const DescriptorView& view, std::uint64_t xfeatures,
                      const std::string& socket) const noexcept {
     const Bytes code = arch::blob();
     std::memcpy(memory_.data(), code.data(), code.size());
-    if (arch::wants_agent(thread) && socket.size() < socket_path_room) {
-      std::uint8_t* const path = memory_.data() + code_room() + arch::frame_bytes(xstate);
-      std::memcpy(path, socket.c_str(), socket.size() + 1);
-      arch::tell_agent(thread, reinterpret_cast<const char*>(path));
+    const auto threads = view.threads();
+    for (std::size_t i = 0; i < threads.size(); ++i) {
+      descriptor::ThreadRecord thread = threads[i];
+      if (arch::wants_agent(thread) && socket.size() < socket_path_room) {
+        std::uint8_t* const path = memory_.data() + path_;
+        std::memcpy(path, socket.c_str(), socket.size() + 1);
+        arch::tell_agent(thread, reinterpret_cast<const char*>(path));
+      }
+      arch::write_frame(thread, view.xstate(thread), xfeatures, memory_.data() + frames_[i]);
     }
-    arch::write_frame(thread, xstate, xfeatures, memory_.data() + code_room());
     void* const start = memory_.data();
     const std::uint64_t bytes = memory_.range().bytes();
     if (::mprotect(start, bytes, PROT_READ | PROT_EXEC) != 0) {
@@ -60,15 +71,18 @@ class Trampoline {
   }
   [[nodiscard]] Range range() const noexcept { return memory_.range(); }
   [[nodiscard]] std::uint64_t code() const noexcept { return memory_.range().start; }
-  [[nodiscard]] std::uint64_t frame() const noexcept { return code() + code_room(); }
+  /// Of the descriptor's thread `i`.
+  [[nodiscard]] std::uint64_t frame(std::size_t i) const noexcept { return code() + frames_[i]; }
 
  private:
   /// As much as a unix socket's address has.
   static constexpr std::size_t socket_path_room = 108;
-  static std::uint64_t code_room() noexcept {
-    return (arch::blob().size() + 63) & ~std::uint64_t{63};
+  static std::uint64_t aligned(std::uint64_t offset) noexcept {
+    return (offset + 63) & ~std::uint64_t{63};
   }
   OwnMemory memory_;
+  std::vector<std::uint64_t> frames_;  ///< by thread; offsets, as `path_`
+  std::uint64_t path_ = 0;
 };
 
 }  // namespace mitosis::restore

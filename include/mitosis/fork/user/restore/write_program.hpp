@@ -14,26 +14,10 @@
 
 namespace mitosis::restore {
 
-namespace detail {
-/// Whether `bytes` at `address` are the child's own, writable.
-inline bool is_writable(const DescriptorView& view, std::uint64_t address,
-                        std::uint64_t bytes) noexcept {
-  for (const descriptor::VmaRecord& vma : view.vmas()) {
-    if (vma.start > address || address >= vma.end) continue;
-    return (vma.prot & PROT_WRITE) != 0 && bytes <= vma.end - address;
-  }
-  return false;
-}
-}  // namespace detail
-
 /// Writes into `room`, from which the program is to be entered. `cache` is the cache's memfd or -1.
 inline Result<const OpProgram*> write_program(const DescriptorView& view, const AddressSpace& own,
                                               const Opened& opened, int cache, const Room& room) {
   const descriptor::ThreadRecord thread = view.threads()[0];
-  if (thread.rseq_bytes != 0 && !detail::is_writable(view, thread.rseq, thread.rseq_bytes)) {
-    return descriptor::refuse(descriptor::Tag::threads, 0, "rseq", "not in writable memory");
-  }
-  const bool has_tid = detail::is_writable(view, thread.clear_child_tid, sizeof(std::uint32_t));
   const int socket = opened.socket.get(), uffd = opened.uffd.get();
   const Keep keep = room.keep();
   ProgramWriter program(room.scratch.bytes().sub(0, room.program_bytes), room.max_ops);
@@ -49,13 +33,19 @@ inline Result<const OpProgram*> write_program(const DescriptorView& view, const 
   write_sigactions(view, program);
   write_attributes(view, program);
   write_thread(thread, program);
+  ThreadGates gates;
+  write_thread_starts(view, gates, program);
   write_files(opened.files, {socket, uffd}, program);
   write_limits(view, program);
+  write_wait_for_threads(gates, program);
   // From the agent's leave on the child's memory can be touched.
   write_hand_over(socket, program);
-  write_thread_memory(thread, has_tid, program);
+  write_gate_opening(gates, program);
+  program.step("restore the thread's memory");
+  write_thread_memory(thread, has_tid(view, thread), program);
   program.op(SYS_close, socket);
-  return program.finish(room.trampoline.frame(), keep.scratch.start, keep.scratch.bytes(), socket);
+  write_further_threads(view, gates, room.trampoline, program);
+  return program.finish(room.trampoline.frame(0), keep.scratch.start, keep.scratch.bytes(), socket);
 }
 
 }  // namespace mitosis::restore

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The ops that restore the one thread, and those that talk to the agent. World: user.
+// The ops that restore the first thread, and those that talk to the agent. World: user.
 #pragma once
 
 #include <linux/prctl.h>
@@ -53,14 +53,16 @@ inline void write_hand_over(int socket, ProgramWriter& program) {
 }
 
 /// What makes the kernel write to the child's memory, or this program: the pager serves it now.
+/// Of any thread; `has_tid`: there is memory where its number is kept.
 inline void write_thread_memory(const descriptor::ThreadRecord& thread, bool has_tid,
                                 ProgramWriter& program) {
-  program.step("restore the thread's memory");
-  if (has_tid) {  // the C library keeps its thread's number there, and the child's is another
+  if (has_tid) {
+    // The C library keeps its thread's number there, and the child's is another. Not every one:
+    // another's word for other ends is 0 while no thread is coming or going.
     Op store = {};
     store.nr = SYS_gettid;
     store.at = thread.clear_child_tid;
-    store.flags = op_store;
+    store.flags = op_store | op_if_set;
     program.add(store);
   }
   if (thread.rseq_bytes != 0) {

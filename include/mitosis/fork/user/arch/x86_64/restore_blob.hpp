@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The blob: position-independent machine code that runs an OpProgram. World: user, x86-64 only.
-// It uses registers alone, no stack and no libc, because all other memory goes away under it.
+// It uses registers alone, no stack and no libc, because all other memory goes away under it. Each
+// thread of the child runs it, the further ones from the op that makes them.
 #pragma once
 
 #include <asm/unistd.h>
@@ -21,12 +22,13 @@ namespace mitosis::arch {
   const std::uint8_t* begin = nullptr;
   const std::uint8_t* end = nullptr;
   static_assert(sizeof(restore::OpReport) == 32, "its fields are read at 0, 8, 16 and 24");
+  static_assert(offsetof(Op, nr) == 0 && offsetof(OpProgram, first) == 0);
   // rbx: OpProgram, rbp: the op. The kernel changes rax, rcx and r11 only.
   asm(R"(
     .pushsection .rodata
     .balign 16
   77:
-    mov   %c[first](%%rbx), %%rbp
+    mov   (%%rbx), %%rbp
   1:  # next op
     cmp   %c[ops_end](%%rbx), %%rbp
     jae   5f
@@ -36,18 +38,28 @@ namespace mitosis::arch {
     mov   %c[args]+24(%%rbp), %%r10
     mov   %c[args]+32(%%rbp), %%r8
     mov   %c[args]+40(%%rbp), %%r9
-    mov   %c[nr](%%rbp), %%rax
+    mov   (%%rbp), %%rax
     syscall
     mov   %c[flags](%%rbp), %%ecx
+    mov   %c[at](%%rbp), %%rdx
+    test  %[thread], %%ecx
+    jnz   8f
+  9:
+    test  %[until_set], %%ecx
+    jnz   10f
     test  %[ignore], %%ecx
     jnz   2f
     test  %[equal], %%ecx
-    jnz   3f
+    jnz   11f
     cmp   $-4095, %%rax
     jae   6f
-    mov   %c[at](%%rbp), %%rdx
     test  %[store], %%ecx
     jz    4f
+    test  %[if_set], %%ecx
+    jz    3f
+    cmpl  $0, (%%rdx)
+    je    4f
+  3:
     mov   %%eax, (%%rdx)
   4:
     test  %[compare], %%ecx
@@ -56,18 +68,31 @@ namespace mitosis::arch {
     cmp   %%esi, (%%rdx)
     je    2f
     jmp   7f
-  3:
+  11:
     cmp   %c[expect](%%rbp), %%rax
     jne   6f
   2:
     add   %[op_bytes], %%rbp
     jmp   1b
-  5:  # become the child: nothing of the launcher's memory is left but this page and the frame
+  8:  # a thread was made; the new one goes its own way
+    test  %%rax, %%rax
+    jnz   9b
+    mov   %%rsp, %%rbx
+    jmp   77b
+  10:
+    cmpl  $0, (%%rdx)
+    je    1b
+    jmp   2b
+  5:  # become the child: nothing of the launcher's memory is left but this code and the frames
     mov   %c[frame](%%rbx), %%rsp
     mov   %c[scratch](%%rbx), %%rdi
     mov   %c[scratch_bytes](%%rbx), %%rsi
+    mov   %c[left](%%rbx), %%rdx
+    lock decl (%%rdx)
+    jnz   12f
     mov   %[nr_munmap], %%eax
     syscall
+  12:
     mov   %[nr_sigreturn], %%eax
     syscall
     ud2
@@ -104,17 +129,18 @@ namespace mitosis::arch {
     lea   78b(%%rip), %[end]
   )"
       : [begin] "=r"(begin), [end] "=r"(end)
-      : [first] "i"(offsetof(OpProgram, first)), [ops_end] "i"(offsetof(OpProgram, end)),
-        [frame] "i"(offsetof(OpProgram, frame)), [scratch] "i"(offsetof(OpProgram, scratch)),
+      : [ops_end] "i"(offsetof(OpProgram, end)), [frame] "i"(offsetof(OpProgram, frame)),
+        [scratch] "i"(offsetof(OpProgram, scratch)),
         [scratch_bytes] "i"(offsetof(OpProgram, scratch_bytes)),
-        [errno_at] "i"(offsetof(OpProgram, errno_at)),
+        [left] "i"(offsetof(OpProgram, left)), [errno_at] "i"(offsetof(OpProgram, errno_at)),
         [address_at] "i"(offsetof(OpProgram, address_at)),
-        [socket] "i"(offsetof(OpProgram, socket)), [nr] "i"(offsetof(Op, nr)),
-        [args] "i"(offsetof(Op, args)), [expect] "i"(offsetof(Op, expect)),
-        [at] "i"(offsetof(Op, at)), [report] "i"(offsetof(Op, report)),
-        [flags] "i"(offsetof(Op, flags)), [op_bytes] "i"(sizeof(Op)),
-        [ignore] "i"(restore::op_ignore), [equal] "i"(restore::op_equal),
-        [store] "i"(restore::op_store), [compare] "i"(restore::op_compare),
+        [socket] "i"(offsetof(OpProgram, socket)), [args] "i"(offsetof(Op, args)),
+        [expect] "i"(offsetof(Op, expect)), [at] "i"(offsetof(Op, at)),
+        [report] "i"(offsetof(Op, report)), [flags] "i"(offsetof(Op, flags)),
+        [op_bytes] "i"(sizeof(Op)), [ignore] "i"(restore::op_ignore),
+        [equal] "i"(restore::op_equal), [store] "i"(restore::op_store),
+        [compare] "i"(restore::op_compare), [if_set] "i"(restore::op_if_set),
+        [until_set] "i"(restore::op_until_set), [thread] "i"(restore::op_thread),
         [status] "i"(restore::exit_not_restored), [nr_munmap] "i"(__NR_munmap),
         [nr_sigreturn] "i"(__NR_rt_sigreturn), [nr_sendto] "i"(__NR_sendto),
         [nr_write] "i"(__NR_write), [nr_exit] "i"(__NR_exit_group));

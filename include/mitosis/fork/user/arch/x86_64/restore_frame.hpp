@@ -45,14 +45,27 @@ struct SoftwareWords {
 };
 static_assert(sizeof(SoftwareWords) == legacy_bytes - software_at);
 inline constexpr std::uint32_t magic1 = 0x46505853, magic2 = 0x46505845;
-inline constexpr std::uint64_t x87_and_sse = 3;
+inline constexpr std::uint64_t x87_and_sse = 3, avx = 4;
+/// AVX's component lies right behind the header in the standard format, everywhere.
+inline constexpr std::size_t avx_end = minimal_xstate_bytes + 256;
 /// flags: there is an XSAVE area; ss counts.
 inline constexpr std::uint64_t frame_flags = 1 | 2 | 4;
 constexpr std::size_t frame_room = (sizeof(SignalFrame) + 63) & ~std::size_t{63};
+
+/// The front part of the area that holds all that is not in its initial state: the larger
+/// components are rarely in use, and each thread's frame stays in the child.
+inline Bytes part_in_use(Bytes xstate) noexcept {
+  if (xstate.size() <= avx_end) return xstate;
+  std::uint64_t present;  // XSTATE_BV
+  std::memcpy(&present, xstate.data() + legacy_bytes, sizeof present);
+  if ((present & ~(x87_and_sse | avx)) != 0) return xstate;
+  return xstate.sub(0, (present & avx) != 0 ? avx_end : minimal_xstate_bytes);
+}
 }  // namespace detail
 
 /// Bytes that `write_frame` needs.
 inline std::size_t frame_bytes(Bytes xstate) noexcept {
+  xstate = detail::part_in_use(xstate);
   return detail::frame_room + (xstate.empty() ? 0 : xstate.size() + sizeof detail::magic2);
 }
 
@@ -63,6 +76,7 @@ inline std::size_t frame_bytes(Bytes xstate) noexcept {
 inline void write_frame(const descriptor::ThreadRecord& thread, Bytes xstate,
                         std::uint64_t xfeatures, std::uint8_t* at) noexcept {
   const std::uint64_t* r = thread.registers;
+  xstate = detail::part_in_use(xstate);
   SignalFrame f = {};
   f.flags = detail::frame_flags;
   f.altstack_base = thread.altstack_base;
@@ -79,11 +93,17 @@ inline void write_frame(const descriptor::ThreadRecord& thread, Bytes xstate,
     std::uint8_t* area = at + detail::frame_room;
     f.fpstate = reinterpret_cast<std::uint64_t>(area);
     std::memcpy(area, xstate.data(), xstate.size());
-    const bool minimal = xstate.size() == minimal_xstate_bytes;
     detail::SoftwareWords words = {};
     words.magic1 = detail::magic1;
     words.extended_size = static_cast<std::uint32_t>(xstate.size() + sizeof detail::magic2);
-    words.xfeatures = xfeatures & (minimal ? detail::x87_and_sse : ~std::uint64_t{0});
+    // What lies behind the area's end: the kernel gives it its initial state.
+    if (xstate.size() < detail::avx_end) {
+      words.xfeatures = xfeatures & detail::x87_and_sse;
+    } else if (xstate.size() == detail::avx_end) {
+      words.xfeatures = xfeatures & (detail::x87_and_sse | detail::avx);
+    } else {
+      words.xfeatures = xfeatures;
+    }
     words.xstate_size = static_cast<std::uint32_t>(xstate.size());
     std::memcpy(area + detail::software_at, &words, sizeof words);
     std::memcpy(area + xstate.size(), &detail::magic2, sizeof detail::magic2);

@@ -25,10 +25,28 @@ inline bool is_native(const descriptor::ThreadRecord& thread) noexcept {
   return thread.registers[reg_cs] == user_code_segment;
 }
 
+/// Whether the kernel takes them (arch_prctl(2): addresses of user space only).
+inline bool has_valid_pointers(const descriptor::ThreadRecord& thread) noexcept {
+  constexpr std::uint64_t end = 0x7ffffffff000;
+  return thread.registers[reg_fs_base] < end && thread.registers[reg_gs_base] < end;
+}
+
 /// The ops that set what a signal frame does not hold.
 template <class Writer>
 void write_thread_pointers(const descriptor::ThreadRecord& thread, Writer& program) {
   program.op(SYS_arch_prctl, ARCH_SET_FS, thread.registers[reg_fs_base]);
+  program.op(SYS_arch_prctl, ARCH_SET_GS, thread.registers[reg_gs_base]);
+}
+
+/// What clone3(2) takes as a new thread's thread-local storage.
+inline std::uint64_t thread_pointer_of(const descriptor::ThreadRecord& thread) noexcept {
+  return thread.registers[reg_fs_base];
+}
+/// The same for a thread that clone3(2) has given its thread-local storage, made by `maker`.
+template <class Writer>
+void write_other_pointers(const descriptor::ThreadRecord& thread,
+                          const descriptor::ThreadRecord& maker, Writer& program) {
+  if (thread.registers[reg_gs_base] == maker.registers[reg_gs_base]) return;
   program.op(SYS_arch_prctl, ARCH_SET_GS, thread.registers[reg_gs_base]);
 }
 

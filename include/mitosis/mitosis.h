@@ -55,6 +55,28 @@ int mitosis_prepare(int sd, uint64_t handler, const char* policy, struct mitosis
 int mitosis_prepare_as(int sd, uint64_t handler, const char* policy, unsigned flags,
                        struct mitosis_key* key);
 
+/** Registers what is to be done around each prepare of this process, as pthread_atfork does for
+ * fork; each may be NULL and gets `data`. `before`: before it, in reverse order of registration;
+ * `parent`: after it, also after one that failed, in order; `child`: in each child, before prepare
+ * returns there, in order. They run on the thread that prepares. Returns a number for
+ * mitosis_remove_hooks (which returns -1 where there is none of it). See docs/hooks.md. */
+typedef void (*mitosis_hook)(void* data);
+int mitosis_at_fork(mitosis_hook before, mitosis_hook parent, mitosis_hook child, void* data);
+int mitosis_remove_hooks(int number);
+
+/** Which child a resumed child is. */
+struct mitosis_identity {
+  uint8_t unique[16];      /**< random: no two children ever have the same */
+  uint32_t parent_machine; /**< where its parent was prepared */
+  uint32_t machine;        /**< where it was resumed */
+  uint64_t handler;        /**< its parent's */
+  uint64_t generation;     /**< tells two parents of the same handler apart */
+  uint64_t instance;       /**< the agent's number of it on `machine`, from 1 */
+};
+/** Returns 1 with *identity filled in if this process is a resumed child, or was forked by one;
+ * else 0. */
+int mitosis_get_identity(struct mitosis_identity* identity);
+
 /** The calling process becomes a child of `handler` on `machine`, as execve would make it another
  * program: its pid, standard streams and user stay. `policy` NULL: the one it was prepared with.
  * Returns only on failure: -1, and the caller is as before. It must be the only thread. */

@@ -10,4 +10,6 @@
 
 #include <mitosis/base/describe.hpp>
 #include <mitosis/fork/user/client/agent_handle.hpp>
+#include <mitosis/fork/user/client/hooks.hpp>
+#include <mitosis/fork/user/client/identity.hpp>
 #include <mitosis/fork/user/client/key_text.hpp>

@@ -6,6 +6,7 @@
 #include <mitosis/mitosis.hpp>
 
 #include <cstring>
+#include <functional>
 #include <string>
 
 namespace {
@@ -52,6 +53,12 @@ restore::ResumeRequest request_of(uint32_t machine, uint64_t handler, const mito
   return request;
 }
 
+/// Empty where there is no hook.
+std::function<void()> callback(mitosis_hook hook, void* data) {
+  if (hook == nullptr) return {};
+  return [hook, data] { hook(data); };
+}
+
 }  // namespace
 
 extern "C" {
@@ -76,6 +83,28 @@ int mitosis_prepare_as(int sd, uint64_t handler, const char* policy, unsigned fl
   if (prepared->child) return MITOSIS_CHILD;
   if (key != nullptr) std::memcpy(key->bytes, prepared->key.bytes, sizeof(key->bytes));
   return MITOSIS_PARENT;
+}
+
+int mitosis_at_fork(mitosis_hook before, mitosis_hook parent, mitosis_hook child, void* data) {
+  return client::hooks().add(
+      {callback(before, data), callback(parent, data), callback(child, data)});
+}
+
+int mitosis_remove_hooks(int number) {
+  if (client::hooks().remove(number)) return 0;
+  return fail(Error(Errc::invalid_argument, "no hooks of that number are registered"));
+}
+
+int mitosis_get_identity(struct mitosis_identity* into) {
+  const auto own = identity();
+  if (!own) return 0;
+  std::memcpy(into->unique, own->unique, sizeof(into->unique));
+  into->parent_machine = static_cast<std::uint32_t>(own->parent);
+  into->machine = static_cast<std::uint32_t>(own->machine);
+  into->handler = static_cast<std::uint64_t>(own->handler);
+  into->generation = static_cast<std::uint64_t>(own->generation);
+  into->instance = own->instance;
+  return 1;
 }
 
 int mitosis_resume_remote(int, uint32_t machine, uint64_t handler, const struct mitosis_key* key,

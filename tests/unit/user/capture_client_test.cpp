@@ -162,7 +162,7 @@ TEST(ClientPrepare, AChildReturnsFromTheSameCallAsChild) {
     REQUIRE(outcome.ok());
     if (outcome->child) {
       REQUIRE(local_variable == 42);
-      REQUIRE(is_resumed_child());
+      REQUIRE(identity().has_value());
       REQUIRE(::fcntl(sd, F_GETFD) == FD_CLOEXEC);  // its number is held
       ::_exit(was_resumed);
     }

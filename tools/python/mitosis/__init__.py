@@ -13,8 +13,9 @@ The process must have one thread, and only regular files, directories and memory
 its standard streams. An agent (`mitosis agent`) must run on the machine. Failures raise
 `mitosis.Error`. One thread at a time per `Agent`.
 """
-from ._agent import Agent, Child, Error, HERE, open
+from ._agent import Agent, Child, Error, HERE, Identity, identity, open
 from ._default import close, connect, nil, prepare, reclaim, resume, spawn, wait
+from ._hooks import Hooks, at_fork
 
-__all__ = ["Agent", "Child", "Error", "HERE", "open", "close", "connect", "nil", "prepare",
-           "reclaim", "resume", "spawn", "wait"]
+__all__ = ["Agent", "Child", "Error", "HERE", "Hooks", "Identity", "at_fork", "close", "connect",
+           "identity", "nil", "open", "prepare", "reclaim", "resume", "spawn", "wait"]

@@ -4,10 +4,13 @@
 import ctypes
 import typing
 
+from . import _hooks, _library
 from ._library import Key, SpawnedChild, library
 
 #: A machine id: the machine that the caller is on.
 HERE = 0xFFFFFFFF
+#: What mitosis_prepare returns in a child.
+_CHILD = 1
 
 
 class Error(OSError):
@@ -22,6 +25,27 @@ class Child(typing.NamedTuple):
     """A child that the agent has made; `pidfd` is the caller's to close."""
     pid: int
     pidfd: int
+
+
+class Identity(typing.NamedTuple):
+    """Which child a resumed child is. `unique` is 16 random bytes that no other child ever has;
+    `instance` counts the children of `machine`'s agent; `generation` tells two parents of the same
+    handler apart."""
+    unique: bytes
+    parent_machine: int
+    machine: int
+    handler: int
+    generation: int
+    instance: int
+
+
+def identity():
+    """This process's Identity if it is a resumed child (or was forked by one), else None."""
+    own = _library.Identity()
+    if not library.mitosis_get_identity(ctypes.byref(own)):
+        return None
+    return Identity(bytes(own.unique), own.parent_machine, own.machine, own.handler,
+                    own.generation, own.instance)
 
 
 def _check(result):
@@ -73,11 +97,18 @@ class Agent:
 
         Returns the auth key (32 hexadecimal digits) in this process, and None in every child that
         is ever resumed from here. `policy` is a name as "dct+prefetch8+local+cow"; None: the
-        agent's default. The process must have one thread.
+        agent's default. The process must have one thread. Callbacks: see at_fork.
         """
         key = Key()
-        if _check(library.mitosis_prepare(self._sd, handler, _text(policy), ctypes.byref(key))):
+        _hooks.run_before()
+        which = library.mitosis_prepare(self._sd, handler, _text(policy), ctypes.byref(key))
+        if which == _CHILD:
+            _hooks.run_child()
             return None
+        try:
+            _check(which)
+        finally:
+            _hooks.run_parent()
         return bytes(key.bytes).hex()
 
     def resume(self, machine, handler, key, policy=None):

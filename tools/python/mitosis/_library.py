@@ -14,6 +14,12 @@ class SpawnedChild(ctypes.Structure):
     _fields_ = [("pid", ctypes.c_int32), ("pidfd", ctypes.c_int32)]
 
 
+class Identity(ctypes.Structure):
+    _fields_ = [("unique", ctypes.c_uint8 * 16), ("parent_machine", ctypes.c_uint32),
+                ("machine", ctypes.c_uint32), ("handler", ctypes.c_uint64),
+                ("generation", ctypes.c_uint64), ("instance", ctypes.c_uint64)]
+
+
 def _load():
     """$MITOSIS_LIBRARY; a build tree that this source tree is in; the system's."""
     wanted = os.environ.get("MITOSIS_LIBRARY")
@@ -39,6 +45,7 @@ def _declare(library):
         ("spawn", c_int, [c_int, machine, handler, key, c_text, ctypes.c_uint32,
                           ctypes.POINTER(c_int), ctypes.POINTER(SpawnedChild)]),
         ("wait", c_int, [c_int, number, number, c_int]),
+        ("get_identity", c_int, [ctypes.POINTER(Identity)]),
         ("errno", c_int, []),
         ("strerror", c_text, []),
     ]:

@@ -104,9 +104,15 @@ inline Result<void> Session::resume(const local::Packet& packet) {
   }
 
   // 3. Offer both.
-  const local::ResumeOffer offer{image->name().generation, image->bytes(), cache != nullptr,
+  const std::uint64_t id = worker_.table.next_id.fetch_add(1);
+  const local::ResumeOffer offer{image->name().generation,
+                                 image->bytes(),
+                                 cache != nullptr,
                                  format(*policy).c_str(),
-                                 std::filesystem::absolute(worker_.options.socket)};
+                                 std::filesystem::absolute(worker_.options.socket),
+                                 image->name().machine,
+                                 worker_.options.machine,
+                                 id};
   const int fds[] = {image->memfd(), worker_.device, cache_view.get()};
   if (auto r = reply(offer, Span<const int>(fds, cache != nullptr ? 3 : 2)); !r) return r;
 
@@ -139,7 +145,7 @@ inline Result<void> Session::resume(const local::Packet& packet) {
   slot->cache_index_fd = cache == nullptr ? -1 : ::fcntl(cache->index_fd(), F_DUPFD_CLOEXEC, 0);
   slot->uid = answer->sender.uid;
   slot->poison = *poison ? 1 : 0;
-  slot->id = worker_.table.next_id.fetch_add(1);
+  slot->id = id;
   slot->forked_from = 0;
   slot->started_ns = static_cast<std::uint64_t>(tcp::monotonic_now());
   slot->machine = image->name().machine;
@@ -160,7 +166,6 @@ inline Result<void> Session::resume(const local::Packet& packet) {
                         &slot->zeros, &slot->fallbacks}) {
     counter->store(0);
   }
-  const std::uint64_t id = slot->id;
 
   // 6. From now on its pager serves it.
   Pager& pager = worker_.pager_of(image->name());

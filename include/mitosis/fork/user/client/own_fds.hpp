@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <mitosis/fork/user/client/connections.hpp>
+#include <mitosis/fork/user/client/identity.hpp>
 
 #include <cstdint>
 #include <cstdlib>
@@ -15,18 +16,12 @@
 
 namespace mitosis::client {
 
-/// Set in a process that was resumed, whatever it has forked since.
-inline bool& is_resumed_child() noexcept {
-  static constinit bool resumed = false;
-  return resumed;
-}
-
 /// The connections to agents; in a resumed child also the userfaultfd that the restorer left open,
 /// so that the pager's death does not turn pages into zeros.
 inline std::vector<std::int32_t> own_fds() {
   std::vector<std::int32_t> fds;
   connections().for_each([&](int fd) { fds.push_back(fd); });
-  if (!is_resumed_child()) return fds;
+  if (!identity()) return fds;
   DIR* const directory = ::opendir("/proc/self/fd");
   if (directory == nullptr) return fds;
   while (const dirent* entry = ::readdir(directory)) {

@@ -9,7 +9,10 @@
 #include <sys/random.h>
 
 #include <mitosis/fork/user/client/connections.hpp>
+#include <mitosis/fork/user/client/hooks.hpp>
+#include <mitosis/fork/user/client/identity.hpp>
 #include <mitosis/fork/user/client/own_fds.hpp>
+#include <mitosis/fork/user/client/renew.hpp>
 #include <mitosis/fork/user/client/requests.hpp>
 #include <mitosis/fork/user/client/shadow.hpp>
 #include <mitosis/fork/user/client/shadows.hpp>
@@ -83,34 +86,30 @@ inline Result<PrepareOutcome> await_answer(int sd) {
 }
 
 /// In a child, wherever it runs: what the library remembers is the parent's.
-/// `agent` is the socket of the agent that has resumed it, or null.
-inline PrepareOutcome become_child(const char* agent) noexcept {
-  is_resumed_child() = true;
-  if (agent != nullptr) connections().move_to(agent);
+/// `birth`: what the restorer has told, or null.
+inline PrepareOutcome become_child(const local::Birth* birth) noexcept {
+  take_identity(birth);
+  if (birth != nullptr && birth->socket[0] != '\0') connections().move_to(birth->socket);
   connections().disown();
   shadows().forget();
+  renew_randomness();
   return PrepareOutcome{true, {}, {}};
 }
 
-}  // namespace detail
-
-/// Prepares the calling process, which must have one thread, under `handler` (unique on this
-/// machine until reclaimed) with the policy of that name (null: the agent's default). Returns
-/// once in the parent, with the key, and once in every child that is ever resumed from it, there
-/// with `child` set. After an error nothing has changed. Signal handlers may run meanwhile.
-/// `flags`: local::PrepareFlag.
-[[gnu::noinline]] inline Result<PrepareOutcome> prepare(int sd, HandlerId handler,
-                                                        const char* policy,
-                                                        std::uint32_t flags = 0) {
+/// What prepare does between the callbacks.
+[[gnu::noinline]] inline Result<PrepareOutcome> fork_off(int sd, HandlerId handler,
+                                                         const char* policy, std::uint32_t flags) {
   // 1. The agent starts to look at this process.
   ShadowOrders orders;
-  Result<void> announced = detail::announce(sd, handler, policy, flags, orders);
+  Result<void> announced = announce(sd, handler, policy, flags, orders);
   if (!announced) return announced.error().of_handler(handler).in("prepare");
 
   // 2. Here the children go on.
   arch::Context context;
   const arch::Saved saved = arch::context_save(&context);
-  if (saved.child != 0) return detail::become_child(arch::told_agent(saved));
+  if (saved.child != 0) {
+    return become_child(static_cast<const local::Birth*>(arch::told_birth(saved)));
+  }
 
   // 3. The frozen copy. Exit signal 0: the program's own waits do not see it.
   const long shadow = arch::raw_syscall(SYS_clone, 0, 0, 0, 0, 0);
@@ -119,7 +118,7 @@ inline PrepareOutcome become_child(const char* agent) noexcept {
 
   // 4. The agent's word. With a refusal the shadow goes; without a shadow the handler goes.
   shadows().reap();  // here, because the agent is still looking at this process
-  Result<PrepareOutcome> outcome = detail::await_answer(sd);
+  Result<PrepareOutcome> outcome = await_answer(sd);
   if (shadow < 0) {
     if (outcome) (void)reclaim(sd, handler);
     outcome = Error(Errc::system_call_failed, "clone", static_cast<int>(-shadow));
@@ -129,6 +128,25 @@ inline PrepareOutcome become_child(const char* agent) noexcept {
     shadows().remember(static_cast<pid_t>(shadow));
   }
   if (!outcome) outcome.error().of_handler(handler).in("prepare");
+  return outcome;
+}
+
+}  // namespace detail
+
+/// Prepares the calling process, which must have one thread, under `handler` (unique on this
+/// machine until reclaimed) with the policy of that name (null: the agent's default). Returns
+/// once in the parent, with the key, and once in every child that is ever resumed from it, there
+/// with `child` set. After an error nothing has changed. Signal handlers may run meanwhile.
+/// `flags`: local::PrepareFlag. The registered callbacks (hooks.hpp) run before and after it.
+inline Result<PrepareOutcome> prepare(int sd, HandlerId handler, const char* policy,
+                                      std::uint32_t flags = 0) {
+  hooks().run_before();
+  Result<PrepareOutcome> outcome = detail::fork_off(sd, handler, policy, flags);
+  if (outcome && outcome->child) {
+    hooks().run_child();
+  } else {
+    hooks().run_parent();
+  }
   return outcome;
 }
 

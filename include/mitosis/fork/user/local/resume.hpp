@@ -43,9 +43,12 @@ struct ResumeOffer {
   bool has_cache = false;
   std::string policy;  ///< in its canonical form
   std::string socket;  ///< this agent's, absolute: the child's memory knows its parent's machine's
+  MachineId parent = MachineId::none;   ///< where the handler was prepared
+  MachineId machine = MachineId::none;  ///< this agent's
+  std::uint64_t instance = 0;           ///< the child's number here
   template <class A>
   void fields(A& a) {
-    a(generation, descriptor_bytes, has_cache, policy, socket);
+    a(generation, descriptor_bytes, has_cache, policy, socket, parent, machine, instance);
   }
 };
 

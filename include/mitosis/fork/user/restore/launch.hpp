@@ -51,8 +51,8 @@ inline Result<void> take_over(const local::ChannelView& agent, const ResumeReque
   const bool cache_local = static_cast<bool>(offer->cache);
   auto room = make_room(*view, {cache_local, opened->mapped.carried()}, *own);
   if (!room) return room.error();
-  if (Result<void> written =
-          room->trampoline.write(*view, view->machine().xfeatures & here.xfeatures, offer->socket);
+  if (Result<void> written = room->trampoline.write(
+          *view, view->machine().xfeatures & here.xfeatures, birth_of(request, *offer));
       !written) {
     return written;
   }

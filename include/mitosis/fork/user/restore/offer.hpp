@@ -3,8 +3,10 @@
 #pragma once
 
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
+#include <mitosis/fork/user/local/birth.hpp>
 #include <mitosis/fork/user/local/channel.hpp>
 #include <mitosis/fork/user/local/resume.hpp>
 #include <mitosis/fork/user/restore/address_space.hpp>
@@ -67,9 +69,24 @@ class DescriptorBytes {
 struct Offer {
   DescriptorBytes descriptor;
   UniqueFd userfaultfd_device;
-  UniqueFd cache;      ///< none without Cache<Local>
-  std::string socket;  ///< the agent's, for the child to find it by
+  UniqueFd cache;           ///< none without Cache<Local>
+  local::ResumeOffer said;  ///< by the agent
 };
+
+/// What the child is told of itself.
+inline local::Birth birth_of(const ResumeRequest& request, const Offer& offer) noexcept {
+  local::Birth birth;
+  if (offer.said.socket.size() < sizeof birth.socket) {
+    offer.said.socket.copy(birth.socket, sizeof birth.socket);
+  }
+  birth.parent = offer.said.parent;
+  birth.machine = offer.said.machine;
+  birth.handler = request.handler;
+  birth.generation = offer.said.generation;
+  birth.instance = offer.said.instance;
+  (void)!::getrandom(birth.unique, sizeof birth.unique, 0);  // never short for so few bytes
+  return birth;
+}
 
 /// Sends Resume and takes the answer apart.
 inline Result<Offer> ask(const local::ChannelView& agent, const ResumeRequest& request,
@@ -87,8 +104,8 @@ inline Result<Offer> ask(const local::ChannelView& agent, const ResumeRequest& r
   }
   auto bytes = DescriptorBytes::map(fds[0].get(), answer->descriptor_bytes);
   if (!bytes) return bytes.error();
-  Offer offer{std::move(*bytes), std::move(fds[1]), {}, std::move(answer->socket)};
-  if (answer->has_cache) offer.cache = std::move(fds[2]);
+  Offer offer{std::move(*bytes), std::move(fds[1]), {}, std::move(*answer)};
+  if (offer.said.has_cache) offer.cache = std::move(fds[2]);
   return offer;
 }
 

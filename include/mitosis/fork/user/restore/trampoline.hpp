@@ -8,13 +8,13 @@
 #include <sys/prctl.h>
 
 #include <mitosis/fork/user/arch/restore.hpp>
+#include <mitosis/fork/user/local/birth.hpp>
 #include <mitosis/fork/user/restore/own_memory.hpp>
 #include <mitosis/mem/descriptor/view.hpp>
 
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -39,25 +39,25 @@ class Trampoline {
       made.frames_.push_back(end);
       end = aligned(end + arch::frame_bytes(view.xstate(thread)));
     }
-    made.path_ = end;
-    auto memory = OwnMemory::find(whole_pages(end + socket_path_room), user_address_end, occupied);
+    made.birth_ = end;
+    auto memory =
+        OwnMemory::find(whole_pages(end + sizeof(local::Birth)), user_address_end, occupied);
     if (!memory) return memory.error();
     made.memory_ = std::move(*memory);
     return made;
   }
   /// Writes code and frames, and makes them executable. `xfeatures` as arch::write_frame wants it.
-  /// A child that asks for it is told where `socket`, its machine's agent, is.
+  /// A child that asks for it is told its `birth`.
   Result<void> write(const DescriptorView& view, std::uint64_t xfeatures,
-                     const std::string& socket) const noexcept {
+                     const local::Birth& birth) const noexcept {
     const Bytes code = arch::blob();
     std::memcpy(memory_.data(), code.data(), code.size());
     const auto threads = view.threads();
     for (std::size_t i = 0; i < threads.size(); ++i) {
       descriptor::ThreadRecord thread = threads[i];
-      if (arch::wants_agent(thread) && socket.size() < socket_path_room) {
-        std::uint8_t* const path = memory_.data() + path_;
-        std::memcpy(path, socket.c_str(), socket.size() + 1);
-        arch::tell_agent(thread, reinterpret_cast<const char*>(path));
+      if (arch::wants_birth(thread)) {
+        std::memcpy(memory_.data() + birth_, &birth, sizeof birth);
+        arch::tell_birth(thread, memory_.data() + birth_);
       }
       arch::write_frame(thread, view.xstate(thread), xfeatures, memory_.data() + frames_[i]);
     }
@@ -75,14 +75,12 @@ class Trampoline {
   [[nodiscard]] std::uint64_t frame(std::size_t i) const noexcept { return code() + frames_[i]; }
 
  private:
-  /// As much as a unix socket's address has.
-  static constexpr std::size_t socket_path_room = 108;
   static std::uint64_t aligned(std::uint64_t offset) noexcept {
     return (offset + 63) & ~std::uint64_t{63};
   }
   OwnMemory memory_;
-  std::vector<std::uint64_t> frames_;  ///< by thread; offsets, as `path_`
-  std::uint64_t path_ = 0;
+  std::vector<std::uint64_t> frames_;  ///< by thread; offsets, as `birth_`
+  std::uint64_t birth_ = 0;
 };
 
 }  // namespace mitosis::restore

@@ -22,7 +22,7 @@ static_assert(offsetof(Context, rsp) == 48 && offsetof(Context, x87_control) == 
 /// What context_save returns, in rax and rdx.
 struct Saved {
   long child;         ///< 0, or in a resumed child 1
-  const char* agent;  ///< in a resumed child: its machine's agent's socket; unknown: null
+  const void* birth;  ///< in a resumed child: its local::Birth, see told_birth
 };
 
 /// Saves the caller's context and returns {0}; in a child that is resumed from it, returns {1, ...}

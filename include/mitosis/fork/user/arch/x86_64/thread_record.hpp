@@ -44,19 +44,19 @@ enum Register : unsigned {
   reg_gs,
 };
 
-/// In rdx: the restorer is asked to put the address of its agent's socket path there. (No register
+/// In rdx: the restorer is asked to put the address of the child's Birth there. (No register
 /// of a program that was not prepared by its own call holds that by chance.)
-inline constexpr std::uint64_t agent_wanted = 0x9d3c7a51e2f4806bull;
+inline constexpr std::uint64_t birth_wanted = 0x9d3c7a51e2f4806bull;
 
-inline bool wants_agent(const descriptor::ThreadRecord& thread) noexcept {
-  return thread.registers[reg_rdx] == agent_wanted;
+inline bool wants_birth(const descriptor::ThreadRecord& thread) noexcept {
+  return thread.registers[reg_rdx] == birth_wanted;
 }
-inline void tell_agent(descriptor::ThreadRecord& thread, const char* path) noexcept {
-  thread.registers[reg_rdx] = reinterpret_cast<std::uint64_t>(path);
+inline void tell_birth(descriptor::ThreadRecord& thread, const void* birth) noexcept {
+  thread.registers[reg_rdx] = reinterpret_cast<std::uint64_t>(birth);
 }
-/// What context_save returned, where a restorer has put a path; else null.
-inline const char* told_agent(const Saved& saved) noexcept {
-  return reinterpret_cast<std::uint64_t>(saved.agent) == agent_wanted ? nullptr : saved.agent;
+/// What context_save returned, where a restorer has put an address; else null.
+inline const void* told_birth(const Saved& saved) noexcept {
+  return reinterpret_cast<std::uint64_t>(saved.birth) == birth_wanted ? nullptr : saved.birth;
 }
 
 /// What glibc marks the abort handlers of restartable sequences with.
@@ -78,7 +78,7 @@ inline void write_registers(const Context& from, descriptor::ThreadRecord& to) n
   r[reg_rsp] = from.rsp;
   r[reg_rip] = from.rip;
   r[reg_rax] = 1;
-  r[reg_rdx] = agent_wanted;
+  r[reg_rdx] = birth_wanted;
   r[reg_orig_rax] = ~std::uint64_t{0};  // not in a system call
   r[reg_eflags] = 0x202;                // interrupts on, direction up: as the ABI wants it
   r[reg_cs] = 0x33;

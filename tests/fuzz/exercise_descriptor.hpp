@@ -66,6 +66,13 @@ inline void walk(const DescriptorView& view) {
   for (const SigactionRecord s : view.sigactions()) read += s.handler;
   for (const LimitRecord l : view.limits()) require(l.soft <= l.hard, "limits");
   for (const std::uint8_t byte : view.auxv()) read += byte;
+  for (const ProcessRecord p : view.process()) read += p.personality;
+  for (const SchedulingRecord r : view.scheduling()) require(r.nice < 20, "nice");
+  for (const TimerRecord t : view.timers()) require(t.id >= 0 && t.signal <= 64, "timers");
+  const auto threads = static_cast<std::int64_t>(view.threads().size());
+  for (const PendingSignalRecord p : view.pending_signals()) {
+    require(p.signal > 0 && p.signal <= 64 && p.thread < threads, "pending signals");
+  }
   volatile std::uint64_t sink = read;  // the reads count even if nobody looks at them
   (void)sink;
 }

@@ -4,6 +4,7 @@
 #include <mitosis/fork/user/restore/launch.hpp>
 
 #include <chrono>
+#include <cstdio>
 #include <memory>
 #include <string>
 
@@ -28,6 +29,9 @@ int run(ResumeArguments& arguments) {
   const Result<AuthKey> key = arguments.key.get();
   if (!key) return fail("resume", key.error(), exit_usage);
   arguments.request.key = *key;
+  arguments.request.warn = [](const char* sentence) {
+    std::fprintf(stderr, "mitosis: resume: %s\n", sentence);
+  };
   const auto agent = local::connect(arguments.socket, std::chrono::seconds(5));
   if (!agent) return fail("resume", agent.error(), exit_not_resumed);
   Error error = restore::take_over(*agent, arguments.request).error();

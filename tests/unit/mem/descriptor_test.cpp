@@ -36,6 +36,10 @@ TEST(Descriptor, RoundTripKeepsEveryRecord) {
   same(view.threads(), b.threads);
   same(view.files(), b.files);
   same(view.limits(), b.limits);
+  same(view.process(), b.process);
+  same(view.scheduling(), b.scheduling);
+  same(view.timers(), b.timers);
+  same(view.pending_signals(), b.pending_signals);
   EXPECT_STREQ(view.string(view.mm().exe), "/usr/bin/example");
   EXPECT_STREQ(view.string(view.machine().kernel_release), "6.1.0");
   EXPECT_STREQ(view.string(no_string), "");

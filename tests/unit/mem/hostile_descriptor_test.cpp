@@ -228,5 +228,28 @@ TEST(HostileDescriptor, TheRest) {
             "strings: not zero-terminated");
 }
 
+TEST(HostileDescriptor, Attributes) {
+  EXPECT_EQ(after([](auto& b) { b.process.push_back({}); }), "process: not one record");
+  EXPECT_EQ(after([](auto& b) { b.process[0].timers[2].interval_us = ~0ull; }),
+            "process.timers: over 292 years");
+  EXPECT_EQ(after([](auto& b) { b.process[0].oom_score_adj = 1001; }),
+            "process.oom_score_adj: not from -1000 to 1000");
+  EXPECT_EQ(after([](auto& b) { b.process[0].flags = 16; }), "process.flags: unknown flag");
+  EXPECT_EQ(after([](auto& b) { b.scheduling.pop_back(); }), "scheduling: not one record a thread");
+  EXPECT_EQ(after([](auto& b) { b.scheduling[0].nice = 20; }),
+            "scheduling[0].nice: not from -20 to 19");
+  EXPECT_EQ(after([](auto& b) { b.scheduling[1].death_signal = 65; }),
+            "scheduling[1].death_signal: no signal");
+  EXPECT_EQ(after([](auto& b) { b.timers[1].id = 0; }), "timers[1].id: not above the previous one");
+  EXPECT_EQ(after([](auto& b) { b.timers[1].notify = 2; }), "timers[1].notify: unknown");
+  EXPECT_EQ(after([](auto& b) { b.timers[1].signal = 65; }), "timers[1].signal: no signal");
+  EXPECT_EQ(after([](auto& b) { b.timers[0].remaining_ns = ~0ull; }),
+            "timers[0].remaining_ns: over 292 years");
+  EXPECT_EQ(after([](auto& b) { b.pending_signals[0].thread = 2; }),
+            "pending_signals[0].thread: no such thread");
+  EXPECT_EQ(after([](auto& b) { b.pending_signals[0].signal = 11; }),
+            "pending_signals[0].info: of another signal");
+}
+
 }  // namespace
 }  // namespace mitosis

@@ -38,7 +38,7 @@ inline descriptor::OwnerRecord owner(std::uint32_t machine, const char* where) {
   return o;
 }
 
-/// mm, 6 VMAs, 3 runs of two owners, 2 threads, 5 files, limits, auxv.
+/// mm, 6 VMAs, 3 runs of two owners, 2 threads, 5 files, limits, auxv, attributes.
 inline DescriptorBuilder sample_builder() {
   using namespace descriptor;  // NOLINT
   DescriptorBuilder b(Arch::x86_64, HandlerId{73}, Generation{5});
@@ -93,6 +93,24 @@ inline DescriptorBuilder sample_builder() {
   b.files.back().data = b.file_payload(payload);
   b.limits = {{1024, 4096}, {~0ull, ~0ull}};
   b.auxv.assign(32, 0);
+  ProcessRecord process = {};
+  process.timers[1] = {3'000'000, 500};
+  process.flags = process_dumpable;
+  b.process.push_back(process);
+  b.scheduling.resize(2);
+  b.scheduling[1].nice = -5;
+  TimerRecord timer = {};
+  timer.notify = static_cast<std::uint32_t>(TimerNotify::none);
+  b.timers.push_back(timer);
+  timer.id = 4;
+  timer.notify = static_cast<std::uint32_t>(TimerNotify::signal);
+  timer.signal = 10;
+  b.timers.push_back(timer);
+  PendingSignalRecord pending = {};
+  pending.thread = 1;
+  pending.signal = 12;
+  pending.info[0] = 12;
+  b.pending_signals.push_back(pending);
   return b;
 }
 

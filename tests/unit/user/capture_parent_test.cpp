@@ -136,14 +136,50 @@ TEST(CheckParent, RefusesMemoryThatIsShared) {
             std::string::npos);
 }
 
-TEST(CheckParent, RefusesTimersSeccompAndTracers) {
+TEST(CheckParent, ReadsWhatTimersDo) {
+  const StoppedProgram program([] {
+    timer_t timer;
+    sigevent event = {};
+    event.sigev_notify = SIGEV_NONE;
+    (void)::timer_create(CLOCK_MONOTONIC, &event, &timer);
+    event.sigev_notify = SIGEV_SIGNAL;
+    event.sigev_signo = SIGUSR2;
+    event.sigev_value.sival_ptr = reinterpret_cast<void*>(0x1234567);
+    (void)::timer_create(CLOCK_REALTIME, &event, &timer);
+  });
+  const auto facts = check_parent(program.pid());
+  ASSERT_TRUE(facts.ok()) << describe(facts.error());
+  ASSERT_EQ(facts->timers.size(), 2u);
+  EXPECT_EQ(facts->timers[0].notify, static_cast<std::uint32_t>(descriptor::TimerNotify::none));
+  EXPECT_EQ(facts->timers[0].clock, CLOCK_MONOTONIC);
+  EXPECT_EQ(facts->timers[1].id, 1);
+  EXPECT_EQ(facts->timers[1].signal, static_cast<std::uint32_t>(SIGUSR2));
+  EXPECT_EQ(facts->timers[1].value, 0x1234567u);
+}
+
+TEST(CheckParent, RefusesTimersThatCannotBeMadeAgain) {
   EXPECT_NE(refusal([] {
               timer_t timer;
+              clockid_t clock;
               sigevent event = {};
               event.sigev_notify = SIGEV_NONE;
-              (void)::timer_create(CLOCK_MONOTONIC, &event, &timer);
-            }).find("POSIX timer"),
+              (void)::clock_getcpuclockid(::getppid(), &clock);
+              (void)::timer_create(clock, &event, &timer);
+            }).find("POSIX timer 0 runs on the clock of"),
             std::string::npos);
+}
+
+TEST(CheckParent, RefusesSignalsWhoseValueNobodyKnows) {
+  EXPECT_NE(refusal([] {
+              sigset_t all;
+              sigfillset(&all);
+              (void)::sigprocmask(SIG_SETMASK, &all, nullptr);
+              (void)::sigqueue(::getpid(), SIGRTMIN + 4, {.sival_int = 7});
+            }).find("is pending, and its value cannot be read"),
+            std::string::npos);
+}
+
+TEST(CheckParent, RefusesSeccompAndTracers) {
   EXPECT_NE(refusal([] {
               sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
               const sock_fprog program = {1, &allow};

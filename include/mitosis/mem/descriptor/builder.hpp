@@ -5,6 +5,7 @@
 
 #include <mitosis/base/ids.hpp>
 #include <mitosis/base/span.hpp>
+#include <mitosis/mem/descriptor/attribute_records.hpp>
 #include <mitosis/mem/descriptor/records.hpp>
 #include <mitosis/mem/page.hpp>
 
@@ -33,6 +34,10 @@ class DescriptorBuilder {
   std::vector<descriptor::ThreadRecord> threads;
   std::vector<descriptor::FileRecord> files;
   std::vector<descriptor::LimitRecord> limits;
+  std::vector<descriptor::ProcessRecord> process;        ///< one, or none
+  std::vector<descriptor::SchedulingRecord> scheduling;  ///< one a thread, or none
+  std::vector<descriptor::TimerRecord> timers;
+  std::vector<descriptor::PendingSignalRecord> pending_signals;
   std::vector<std::uint8_t> auxv;
 
   /// The string's offset for a record; the same text is kept once. Cut at an embedded zero.
@@ -151,6 +156,10 @@ inline std::vector<DescriptorBuilder::Section> DescriptorBuilder::sections() con
   add(Tag::file_data, true, file_data_.data(), file_data_.size());
   add(Tag::limits, false, limits.data(), limits.size());
   add(Tag::auxv, false, auxv.data(), auxv.size());
+  add(Tag::process, true, process.data(), process.size());
+  add(Tag::scheduling, false, scheduling.data(), scheduling.size());
+  add(Tag::timers, true, timers.data(), timers.size());
+  add(Tag::pending_signals, true, pending_signals.data(), pending_signals.size());
   add(Tag::strings, true, strings_.data(), strings_.size());
   for (const Foreign& f : foreign_) list.push_back({f.tag, f.flags, f.bytes});
   return list;

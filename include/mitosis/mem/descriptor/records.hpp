@@ -36,6 +36,11 @@ enum class Tag : std::uint32_t {
   auxv = 12,       ///< bytes: the auxiliary vector as in /proc/PID/auxv
   // 13 and 14 are spoken for
   file_data = 15,  ///< bytes: what is kept of open files that have no path, found by FileRecord
+  // Of attribute_records.hpp:
+  process = 16,          ///< one ProcessRecord
+  scheduling = 17,       ///< SchedulingRecord, [i] is thread i's
+  timers = 18,           ///< TimerRecord, by ascending id
+  pending_signals = 19,  ///< PendingSignalRecord
 };
 
 struct Header {

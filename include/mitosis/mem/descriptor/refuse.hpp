@@ -38,6 +38,14 @@ constexpr const char* name(Tag tag) noexcept {
       return "auxv";
     case Tag::file_data:
       return "file_data";
+    case Tag::process:
+      return "process";
+    case Tag::scheduling:
+      return "scheduling";
+    case Tag::timers:
+      return "timers";
+    case Tag::pending_signals:
+      return "pending_signals";
   }
   return "";
 }

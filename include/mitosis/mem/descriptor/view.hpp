@@ -4,6 +4,7 @@
 // records.hpp once, so that what reads the view afterwards needs no checks of its own.
 #pragma once
 
+#include <mitosis/mem/descriptor/check_attributes.hpp>
 #include <mitosis/mem/descriptor/check_memory.hpp>
 #include <mitosis/mem/descriptor/check_process.hpp>
 #include <mitosis/mem/descriptor/sections.hpp>
@@ -47,6 +48,18 @@ class DescriptorView {
   [[nodiscard]] auto sigactions() const noexcept {
     return all<descriptor::SigactionRecord>(Tag::sigactions);
   }
+  /// One, or none: then the child has its resumer's attributes.
+  [[nodiscard]] auto process() const noexcept {
+    return all<descriptor::ProcessRecord>(Tag::process);
+  }
+  /// As many as threads, or none.
+  [[nodiscard]] auto scheduling() const noexcept {
+    return all<descriptor::SchedulingRecord>(Tag::scheduling);
+  }
+  [[nodiscard]] auto timers() const noexcept { return all<descriptor::TimerRecord>(Tag::timers); }
+  [[nodiscard]] auto pending_signals() const noexcept {
+    return all<descriptor::PendingSignalRecord>(Tag::pending_signals);
+  }
   [[nodiscard]] Bytes auxv() const noexcept { return sections_.bytes(Tag::auxv); }
   /// What is kept of an open file besides its record; empty for none.
   [[nodiscard]] Bytes payload(const descriptor::FileRecord& file) const noexcept {
@@ -89,7 +102,8 @@ inline Result<DescriptorView> DescriptorView::parse(Bytes bytes) noexcept {
   // In this order: later checks rely on earlier ones.
   for (const auto check :
        {check_strings, check_mm, check_machine, check_vmas, check_owners, check_runs, check_threads,
-        check_sigactions, check_files, check_limits, check_auxv}) {
+        check_sigactions, check_files, check_limits, check_auxv, check_process_attributes,
+        check_scheduling, check_timers, check_pending_signals}) {
     if (const Error e = check(*sections); e.code != Errc::ok) return e;
   }
   return DescriptorView(*sections);

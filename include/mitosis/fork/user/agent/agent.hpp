@@ -108,7 +108,11 @@ inline int run_worker(const AgentOptions& options, StateTable& table,
 /// In a process that the keeper has forked: becomes the child, or says why not by its status; the
 /// agent has heard it too.
 inline int run_spawned(const SpawnOrder& order) {
-  const restore::ResumeRequest request{order.machine, order.handler, order.key, order.policy};
+  restore::ResumeRequest request{order.machine, order.handler, order.key, order.policy};
+  request.warn = [](const char* sentence) {
+    const std::string line = std::string("mitosis: resume: ") + sentence + "\n";
+    (void)!::write(STDERR_FILENO, line.data(), line.size());
+  };
   const local::ChannelView channel(order.channel);
   auto failed = restore::take_over(channel, request);
   (void)channel.send(local::Failed{failed.error()}, local::within(std::chrono::seconds(1)));

@@ -87,6 +87,22 @@ inline void add_files(const std::vector<OpenFile>& files, DescriptorBuilder& bui
   }
 }
 
+/// Timers, pending signals, scheduling: partly as the parent had them, partly as the shadow has.
+inline Result<void> add_attributes(const CaptureRequest& request, int process,
+                                   const ParentFacts& facts, const local::ProcessFacts& seen,
+                                   DescriptorBuilder& builder) {
+  if (Result<void> ok = add_process_attributes(process, seen, builder); !ok) return ok;
+  if (Result<void> ok = add_timers(facts.timers, seen, builder); !ok) return ok;
+  builder.pending_signals =
+      pending_signals(seen.pending_signals, facts.thread_signals, facts.timers);
+  descriptor::SchedulingRecord scheduling = facts.scheduling;
+  scheduling.timer_slack_ns = seen.timer_slack_ns;
+  scheduling.death_signal = seen.death_signal;
+  if (Result<void> ok = read_placement(request.shadow, scheduling); !ok) return ok;
+  builder.scheduling.push_back(scheduling);
+  return {};
+}
+
 inline void add_process(const local::ShadowFacts& seen, DescriptorBuilder& builder) {
   for (const descriptor::SigactionRecord& action : seen.sigactions) {
     builder.sigactions.push_back(action);
@@ -158,6 +174,11 @@ inline Result<Captured> capture_shadow(const CaptureRequest& request, const Pare
   builder.mm.cwd = builder.string(facts.cwd);
   builder.mm.umask = facts.umask;
   detail::add_limits(request.shadow, builder);
+  if (Result<void> ok =
+          detail::add_attributes(request, process->get(), facts, seen.process, builder);
+      !ok) {
+    return ok.error();
+  }
   Result<std::vector<char>> auxv = read_at(process->get(), "auxv", 1u << 16);
   if (!auxv) return auxv.error();
   builder.auxv.assign(auxv->begin(), auxv->end());

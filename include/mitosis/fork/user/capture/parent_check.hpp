@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include <mitosis/fork/user/capture/attributes.hpp>
 #include <mitosis/fork/user/capture/proc_fds.hpp>
 #include <mitosis/fork/user/capture/shared_maps.hpp>
 
@@ -27,6 +28,10 @@ struct ParentFacts {
   std::string cwd;
   std::vector<OpenFile> files;   ///< ascending
   std::uint64_t memory_kib = 0;  ///< mapped, but for the stack; the shadow must have as much
+  std::vector<descriptor::TimerRecord> timers;   ///< what they do, not yet when
+  std::uint64_t thread_signals = 0;              ///< pending for the thread: bit n-1 is signal n
+  std::uint64_t process_signals = 0;             ///< the same for the process
+  descriptor::SchedulingRecord scheduling = {};  ///< the scheduler's part
 };
 
 namespace detail {
@@ -90,13 +95,34 @@ inline Result<void> check_status(int process, ParentFacts& facts) {
   facts.umask = number<std::uint32_t>(field(text, "Umask"), 8).value_or(022);
   facts.name = std::string(field(text, "Name"));
   facts.memory_kib = mapped_kib(text);
+  facts.thread_signals = number(field(text, "SigPnd"), 16).value_or(0);
+  facts.process_signals = number(field(text, "ShdPnd"), 16).value_or(0);
   return {};
 }
 
-/// A kernel without CHECKPOINT_RESTORE does not list timers: then they are lost, as by a fork().
-inline Result<void> check_timers(int process) {
-  const Result<std::vector<char>> timers = read_at(process, "timers", 1u << 20);
-  if (timers && !timers->empty()) return refuse("it has a POSIX timer (timer_create)");
+/// Timers and pending signals. A kernel without CHECKPOINT_RESTORE does not list timers: then they
+/// are lost, as by a fork().
+inline Result<void> check_timers(int process, ParentFacts& facts) {
+  const Result<std::vector<char>> text = read_at(process, "timers", 1u << 20);
+  if (!text || text->empty()) return {};
+  auto timers = parse_timers(view(*text));
+  if (!timers) return timers.error();
+  facts.timers = std::move(*timers);
+  return {};
+}
+
+/// A queued real-time signal has a value that nobody can look at; but for a timer's, which is
+/// known.
+inline Result<void> check_signals(std::uint64_t pending, const ParentFacts& facts) {
+  for (std::uint64_t signal = 32; signal <= 64; ++signal) {
+    if ((pending >> (signal - 1) & 1) == 0) continue;
+    const bool of_timer = std::any_of(facts.timers.begin(), facts.timers.end(),
+                                      [signal](const auto& t) { return t.signal == signal; });
+    if (of_timer) continue;
+    return refuse(fmt::format(
+        "real-time signal {} is pending, and its value cannot be read; let it be handled first",
+        signal));
+  }
   return {};
 }
 
@@ -104,7 +130,7 @@ inline Result<void> check_timers(int process) {
 
 /// Refuses, by name, what a prepare cannot capture. The process must be waiting in its prepare
 /// call; `own_fds` are its connections to agents. Child processes are no obstacle: they do not come
-/// along. Not seen and lost, as by a fork(): interval timers (setitimer, alarm), pending signals.
+/// along.
 inline Result<ParentFacts> check_parent(pid_t pid, Span<const std::int32_t> own_fds = {}) {
   if (pid <= 0) {
     return detail::refuse("its pid namespace is not the agent's nor below it");
@@ -115,7 +141,10 @@ inline Result<ParentFacts> check_parent(pid_t pid, Span<const std::int32_t> own_
   if (!process) return process.error();
 
   if (Result<void> ok = detail::check_status(process->get(), facts); !ok) return ok.error();
-  if (Result<void> ok = detail::check_timers(process->get()); !ok) return ok.error();
+  if (Result<void> ok = detail::check_timers(process->get(), facts); !ok) return ok.error();
+  const std::uint64_t pending = facts.thread_signals | facts.process_signals;
+  if (Result<void> ok = detail::check_signals(pending, facts); !ok) return ok.error();
+  if (Result<void> ok = read_scheduler(pid, facts.scheduling); !ok) return ok.error();
 
   Result<std::vector<OpenFile>> files = open_files(pid, process->get(), own_fds);
   if (!files) return files.error();

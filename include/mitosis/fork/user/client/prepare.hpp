@@ -63,6 +63,8 @@ inline Result<void> announce(int sd, HandlerId handler, const char* policy, std:
   orders.thread = thread_pointers();
   const std::uint64_t all = ~std::uint64_t{0};
   (void)arch::raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &orders.signal_mask, 8);
+  // Not later: what it opens meanwhile is not the program's, and the agent will look.
+  read_before_clone(orders.process);
   Result<void> sent = channel->send(request, local::within(prepare_patience));
   if (!sent) {
     (void)arch::raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &orders.signal_mask, nullptr, 8);

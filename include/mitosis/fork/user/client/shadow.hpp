@@ -12,6 +12,7 @@
 #include <sys/un.h>
 
 #include <mitosis/fork/user/arch/arch.hpp>
+#include <mitosis/fork/user/client/process_state.hpp>
 #include <mitosis/fork/user/client/thread_pointers.hpp>
 #include <mitosis/fork/user/local/packet.hpp>
 #include <mitosis/fork/user/local/shadow_facts.hpp>
@@ -25,6 +26,7 @@ struct ShadowOrders {
   std::uint64_t nonce = 0;
   std::uint64_t signal_mask = 0;  ///< as the program had it
   ThreadPointers thread;
+  local::ProcessFacts process;  ///< the half that a clone forgets
   sockaddr_un agent = {};
 };
 
@@ -67,6 +69,8 @@ inline void gather(const ShadowOrders& orders, const arch::Context& context,
   thread.rseq_signature = arch::rseq_signature;
   thread.tid = orders.thread.tid;
   (void)raw_syscall(SYS_prctl, PR_GET_NAME, thread.name, 0, 0, 0);
+  facts.process = orders.process;
+  read_in_copy(facts.process);
   for (long signal = 1; signal <= 64; ++signal) {
     (void)raw_syscall(SYS_rt_sigaction, signal, nullptr, &facts.sigactions[signal - 1], 8);
   }

@@ -4,6 +4,7 @@
 // two processes, checked by size and version alone.
 #pragma once
 
+#include <mitosis/fork/user/local/process_facts.hpp>
 #include <mitosis/mem/descriptor/records.hpp>
 
 #include <cstdint>
@@ -16,7 +17,7 @@ namespace mitosis::local {
 inline constexpr std::uint32_t facts_xstate_bytes = 576;
 
 struct ShadowFacts {
-  static constexpr std::uint32_t current_version = 1;
+  static constexpr std::uint32_t current_version = 2;
   std::uint32_t version = current_version;
   std::uint32_t bytes = 0;  ///< sizeof(ShadowFacts) of the sender
   std::uint64_t brk = 0;    ///< brk(0), which /proc does not tell
@@ -24,8 +25,10 @@ struct ShadowFacts {
   descriptor::ThreadRecord thread = {};
   descriptor::SigactionRecord sigactions[64] = {};
   std::uint8_t xstate[facts_xstate_bytes] = {};
+  ProcessFacts process;
 };
 static_assert(std::is_trivially_copyable_v<ShadowFacts>);
-static_assert(sizeof(ShadowFacts) == 16 + 360 + 64 * 32 + facts_xstate_bytes);
+static_assert(sizeof(ShadowFacts) ==
+              16 + 360 + 64 * 32 + facts_xstate_bytes + sizeof(ProcessFacts));
 
 }  // namespace mitosis::local

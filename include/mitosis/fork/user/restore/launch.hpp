@@ -37,9 +37,13 @@ inline Result<void> take_over(const local::ChannelView& agent, const ResumeReque
   const Machine here = look_at_machine(*own, name);
   if (Result<void> fits = check_machine(*view, here); !fits) return fits;
 
-  // ---- 3. Open its files, as the caller may ---------------------------------------------------
+  // ---- 3. Get what it has: its files and timers, as the caller may ----------------------------
   auto opened = open_all(*view, offer->userfaultfd_device.get(), agent.fd());
   if (!opened) return opened.error();
+
+  auto timers = PosixTimers::make(*view);
+  if (!timers) return timers.error();
+  const Permitted permitted = ask_what_is_permitted(*view, request.warn);
 
   // ---- 4. Hand the agent a userfaultfd of this process ----------------------------------------
   local::Adopt adopt;
@@ -56,7 +60,7 @@ inline Result<void> take_over(const local::ChannelView& agent, const ResumeReque
       !written) {
     return written;
   }
-  auto program = write_program(*view, *own, *opened, offer->cache.get(), *room);
+  auto program = write_program(*view, *own, *opened, offer->cache.get(), *room, permitted, *timers);
   if (!program) return program.error();
 
   // ---- 6. Wait for the agent ------------------------------------------------------------------

@@ -28,6 +28,8 @@ struct ResumeRequest {
   AuthKey key;
   std::string policy;  ///< empty: the one that it was prepared with
   std::chrono::milliseconds patience{30'000};
+  /// Told what the child will lack because the caller may not have it; null: nobody.
+  void (*warn)(const char* sentence) = nullptr;
 };
 
 /// A descriptor's bytes, mapped: the memfd is sealed, so nothing changes them.

@@ -37,14 +37,16 @@ inline Result<Room> make_room(const DescriptorView& view, LayoutOptions options,
   Occupied occupied(own.mapped, *mappings);
   auto trampoline = Trampoline::make(view, occupied);
   if (!trampoline) return trampoline.error();
-  // At most two ops a mapping and a file; 62 signals, 16 limits and some 30 more.
-  constexpr std::size_t fixed_ops = 256, fixed_bytes = std::size_t{16} << 10;
+  // At most two ops a mapping and a file; 62 signals, 16 limits and some 60 more.
+  constexpr std::size_t fixed_ops = 288, fixed_bytes = std::size_t{20} << 10;
   const std::size_t threads = view.threads().size();
+  const std::size_t starts = view.timers().size() + view.pending_signals().size();
   const std::size_t max_ops =
-      fixed_ops + 2 * mappings->size() + 2 * view.files().size() + threads * ops_a_thread;
+      fixed_ops + 2 * mappings->size() + 2 * view.files().size() + threads * ops_a_thread + starts;
   const std::uint64_t program_bytes =
       whole_pages(fixed_bytes + max_ops * sizeof(Op) + mappings->size() * sizeof(uffdio_register) +
-                  view.auxv().size() + threads * bytes_a_thread);
+                  view.auxv().size() + threads * bytes_a_thread +
+                  starts * sizeof(descriptor::PendingSignalRecord));
   auto scratch = OwnMemory::find(program_bytes + parking_bytes(own), user_address_end, occupied);
   if (!scratch) return scratch.error();
   return Room{std::move(*mappings), std::move(*trampoline), std::move(*scratch), program_bytes,

@@ -5,7 +5,6 @@
 #include <linux/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 
 #include <mitosis/fork/user/restore/program_writer.hpp>
 #include <mitosis/mem/descriptor/view.hpp>
@@ -56,29 +55,18 @@ inline void write_sigactions(const DescriptorView& view, ProgramWriter& program)
   }
 }
 
-/// The parent's soft limits, as far as the launcher's hard ones allow; those stay.
+/// The parent's limits, as far as the launcher's hard ones allow.
 inline void write_limits(const DescriptorView& view, ProgramWriter& program) {
   program.step("restore the resource limits");
   const auto limits = view.limits();
   for (std::size_t i = 0; i < limits.size() && i < RLIM_NLIMITS; ++i) {
     rlimit own = {};
     if (::getrlimit(static_cast<__rlimit_resource_t>(i), &own) != 0) continue;
-    const rlim_t soft = std::min<rlim_t>(limits[i].soft, own.rlim_max);
-    if (soft == own.rlim_cur) continue;
-    own.rlim_cur = soft;
+    const rlim_t hard = std::min<rlim_t>(limits[i].hard, own.rlim_max);
+    const rlim_t soft = std::min<rlim_t>(limits[i].soft, hard);
+    if (soft == own.rlim_cur && hard == own.rlim_max) continue;
+    own = {soft, hard};
     program.op(SYS_prlimit64, 0, i, program.put_value(own), 0);
-  }
-}
-
-/// What a fork gives its child, and what the launcher must not pass on.
-inline void write_attributes(const DescriptorView& view, ProgramWriter& program) {
-  program.step("restore the process's attributes");
-  program.op(SYS_umask, view.mm().umask);
-  // A launcher that has changed its user is not dumpable, and could not open its own /proc files.
-  program.op(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
-  const std::uint64_t no_timer = program.put_value(itimerval{});
-  for (const int timer : {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF}) {
-    program.op(SYS_setitimer, timer, no_timer, 0);
   }
 }
 

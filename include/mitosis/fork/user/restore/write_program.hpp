@@ -5,6 +5,7 @@
 
 #include <mitosis/fork/user/restore/opened.hpp>
 #include <mitosis/fork/user/restore/room.hpp>
+#include <mitosis/fork/user/restore/write_attributes.hpp>
 #include <mitosis/fork/user/restore/write_files.hpp>
 #include <mitosis/fork/user/restore/write_memory.hpp>
 #include <mitosis/fork/user/restore/write_process.hpp>
@@ -16,13 +17,16 @@ namespace mitosis::restore {
 
 /// Writes into `room`, from which the program is to be entered. `cache` is the cache's memfd or -1.
 inline Result<const OpProgram*> write_program(const DescriptorView& view, const AddressSpace& own,
-                                              const Opened& opened, int cache, const Room& room) {
+                                              const Opened& opened, int cache, const Room& room,
+                                              const Permitted& permitted,
+                                              const PosixTimers& timers) {
   const descriptor::ThreadRecord thread = view.threads()[0];
   const int socket = opened.socket.get(), uffd = opened.uffd.get();
   const Keep keep = room.keep();
   ProgramWriter program(room.scratch.bytes().sub(0, room.program_bytes), room.max_ops);
 
   // The launcher's memory goes, the child's comes.
+  write_plain_personality(program);
   write_vdso_parking(own, keep, program);
   write_unmap(keep, program);
   write_vdso_to(special_ranges(view), keep, program);
@@ -31,7 +35,7 @@ inline Result<const OpProgram*> write_program(const DescriptorView& view, const 
   // What is noted in the kernel; last the files, of which the steps before used some.
   write_mm(view, opened.exe.get(), program);
   write_sigactions(view, program);
-  write_attributes(view, program);
+  write_attributes(view, permitted, timers, program);
   write_thread(thread, program);
   ThreadGates gates;
   write_thread_starts(view, gates, program);
@@ -40,6 +44,7 @@ inline Result<const OpProgram*> write_program(const DescriptorView& view, const 
   write_wait_for_threads(gates, program);
   // From the agent's leave on the child's memory can be touched.
   write_hand_over(socket, program);
+  write_start(view, program);
   write_gate_opening(gates, program);
   program.step("restore the thread's memory");
   write_thread_memory(thread, has_tid(view, thread), program);

@@ -100,6 +100,10 @@ int mitosis_nil(int sd);
 /** The same by way of the agent of `machine`, which this machine's agent must know. */
 int mitosis_ping(int sd, uint32_t machine);
 
+/** The agent's counters, a JSON object whose "machine" is its id, into the `room` bytes of `json`,
+ * with a zero. Returns the length without it, which may be more than there was room for, or -1. */
+int mitosis_stats(int sd, char* json, uint32_t room);
+
 /** A child that the agent has made for the caller. */
 struct mitosis_child {
   int32_t pid;

@@ -139,6 +139,13 @@ int mitosis_ping(int sd, uint32_t machine) {
   return outcome(client::ping_machine(sd, MachineId{machine}));
 }
 
+int mitosis_stats(int sd, char* json, uint32_t room) {
+  const Result<std::string> text = client::stats(sd);
+  if (!text) return fail(text.error());
+  if (room > 0) json[text->copy(json, room - 1)] = '\0';
+  return static_cast<int>(text->size());
+}
+
 int mitosis_spawn(int sd, uint32_t machine, uint64_t handler, const struct mitosis_key* key,
                   const char* policy, uint32_t count, const int stdio[3],
                   struct mitosis_child* children) {

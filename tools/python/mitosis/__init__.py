@@ -9,13 +9,23 @@
     else:
         ...  # the parent, going on; whoever has the key may resume
 
+Or a function at a time (`mitosis.remote`):
+
+    @mitosis.remote(machine=2)
+    def count(word):
+        return corpus.count(word)  # runs there; the corpus is read from here, page by page
+
 The process must have one thread, and only regular files, directories and memory devices open beside
 its standard streams. An agent (`mitosis agent`) must run on the machine. Failures raise
 `mitosis.Error`. One thread at a time per `Agent`.
 """
 from ._agent import Agent, Child, Error, HERE, Identity, identity, open
-from ._default import close, connect, nil, prepare, reclaim, resume, spawn, wait
+from ._default import (close, connect, nil, ping, prepare, reclaim, resume, spawn, stats,
+                       wait)
+from ._channel import RemoteError
 from ._hooks import Hooks, at_fork
+from ._remote import remote
 
-__all__ = ["Agent", "Child", "Error", "HERE", "Hooks", "Identity", "at_fork", "close", "connect",
-           "identity", "nil", "open", "prepare", "reclaim", "resume", "spawn", "wait"]
+__all__ = ["Agent", "Child", "Error", "HERE", "Hooks", "Identity", "RemoteError", "at_fork", "close",
+           "connect", "identity", "nil", "open", "ping", "prepare", "reclaim", "remote", "resume",
+           "spawn", "stats", "wait"]

@@ -2,13 +2,15 @@
 # The interface, one method a C call.
 """Agent: a connection to this machine's agent."""
 import ctypes
+import json
+import types
 import typing
 
 from . import _hooks, _library
 from ._library import Key, SpawnedChild, library
 
 #: A machine id: the machine that the caller is on.
-HERE = 0xFFFFFFFF
+HERE: int = 0xFFFFFFFF
 #: What mitosis_prepare returns in a child.
 _CHILD = 1
 
@@ -16,9 +18,14 @@ _CHILD = 1
 class Error(OSError):
     """What failed, where, and what to do. `code` is libmitosis's stable number (mitosis.h)."""
 
-    def __init__(self, code, sentence):
+    code: int
+
+    def __init__(self, code: int, sentence: str) -> None:
         super().__init__(sentence)
         self.code = code
+
+    def __reduce__(self) -> tuple[type["Error"], tuple[int, str]]:
+        return Error, (self.code, str(self))
 
 
 class Child(typing.NamedTuple):
@@ -39,7 +46,7 @@ class Identity(typing.NamedTuple):
     instance: int
 
 
-def identity():
+def identity() -> Identity | None:
     """This process's Identity if it is a resumed child (or was forked by one), else None."""
     own = _library.Identity()
     if not library.mitosis_get_identity(ctypes.byref(own)):
@@ -48,51 +55,50 @@ def identity():
                     own.generation, own.instance)
 
 
-def _check(result):
+def _check(result: int) -> int:
     if result < 0:
         raise Error(library.mitosis_errno(), library.mitosis_strerror().decode(errors="replace"))
     return result
 
 
-def _key(text):
+def _given_key(text: str | None) -> typing.Any:
     """The C structure of 32 hexadecimal digits."""
     try:
-        return Key((ctypes.c_uint8 * 16)(*bytes.fromhex(text)[:16])) if len(text) == 32 else None
+        key = bytes.fromhex(text or "")
     except ValueError:
-        return None
-
-
-def _given_key(text):
-    key = _key(text)
-    if key is None:
+        key = b""
+    if len(key) != 16 or len(text or "") != 32:
         raise ValueError("a key is 32 hexadecimal digits")
-    return ctypes.byref(key)
+    return ctypes.byref(Key((ctypes.c_uint8 * 16)(*key)))
 
 
-def _text(policy):
+def _text(policy: str | None) -> bytes | None:
     return None if policy is None else policy.encode()
 
 
 class Agent:
     """A connection; close it, or use it in a `with`. Stays usable after os.fork() and in a
-    resumed child, where it speaks to the agent of the machine that the child runs on."""
+    resumed child, where it speaks to the agent of the machine that the child runs on. One thread
+    at a time."""
 
-    def __init__(self):
+    def __init__(self) -> None:
+        """Connects to $MITOSIS_SOCKET, or /run/mitosis/agent.sock."""
         self._sd = _check(library.mitosis_open())
 
-    def close(self):
+    def close(self) -> None:
         """Closes the connection; what is prepared stays so."""
         if self._sd >= 0:
             library.mitosis_close(self._sd)
             self._sd = -1
 
-    def __enter__(self):
+    def __enter__(self) -> "Agent":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
+                 traceback: types.TracebackType | None) -> None:
         self.close()
 
-    def prepare(self, handler, policy=None):
+    def prepare(self, handler: int, policy: str | None = None) -> str | None:
         """Prepares this process under `handler`, an integer unique on this machine.
 
         Returns the auth key (32 hexadecimal digits) in this process, and None in every child that
@@ -111,38 +117,52 @@ class Agent:
             _hooks.run_parent()
         return bytes(key.bytes).hex()
 
-    def resume(self, machine, handler, key, policy=None):
+    def resume(self, machine: int, handler: int, key: str, policy: str | None = None) -> None:
         """This process becomes a child of `handler` on `machine`, as if by os.execv: returns never
         or raises Error, and is then as before. Unflushed output is lost, as with os.execv."""
         _check(library.mitosis_resume_remote(self._sd, machine, handler, _given_key(key),
                                              _text(policy)))
 
-    def reclaim(self, handler, machine=HERE, key=None):
+    def reclaim(self, handler: int, machine: int = HERE, key: str | None = None) -> None:
         """Ends a handler: no page of it is served any more. Another machine's needs its key."""
         if key is None and machine == HERE:
             _check(library.mitosis_reclaim(self._sd, handler))
         else:
-            _check(library.mitosis_reclaim_remote(self._sd, machine, handler,
-                                                  _given_key(key or "")))
+            _check(library.mitosis_reclaim_remote(self._sd, machine, handler, _given_key(key)))
 
-    def connect(self, machine, address, nic=0):
+    def connect(self, machine: int, address: str, nic: int = 0) -> None:
         """Makes `machine` known as the agent at `address` ("host:port"). Root only."""
         _check(library.mitosis_connect(self._sd, machine, nic, address.encode()))
 
-    def nil(self):
+    def nil(self) -> None:
         """Does nothing, by way of the agent; raises Error if it does not answer."""
         _check(library.mitosis_nil(self._sd))
 
-    def spawn(self, machine, handler, key, policy=None, count=1, stdio=None):
-        """Has the agent make `count` children; `stdio`: their three descriptors, None: /dev/null.
-        Returns a list of Child."""
+    def ping(self, machine: int) -> None:
+        """Does nothing, by way of the agent of a machine that this machine's agent knows."""
+        _check(library.mitosis_ping(self._sd, machine))
+
+    def stats(self) -> dict[str, typing.Any]:
+        """The agent's counters; "machine" is its id."""
+        room = 4096
+        while True:
+            text = ctypes.create_string_buffer(room)
+            length = _check(library.mitosis_stats(self._sd, text, room))
+            if length < room:
+                return typing.cast(dict[str, typing.Any], json.loads(text.value))
+            room = length + 4096
+
+    def spawn(self, machine: int, handler: int, key: str, policy: str | None = None,
+              count: int = 1, stdio: tuple[int, int, int] | None = None) -> list[Child]:
+        """Has this machine's agent make `count` children here of a handler of `machine`; `stdio`:
+        their three descriptors, None: /dev/null."""
         children = (SpawnedChild * count)()
         streams = None if stdio is None else (ctypes.c_int * 3)(*stdio)
         _check(library.mitosis_spawn(self._sd, machine, handler, _given_key(key), _text(policy),
                                      count, streams, children))
         return [Child(child.pid, child.pidfd) for child in children]
 
-    def wait(self, timeout):
+    def wait(self, timeout: float) -> tuple[int, int] | None:
         """(pid, status) of the next spawned child that ends, or None after `timeout` seconds.
         The status is as of os.waitpid: see os.waitstatus_to_exitcode."""
         pid, status = ctypes.c_int32(), ctypes.c_int32()
@@ -152,6 +172,6 @@ class Agent:
         return None
 
 
-def open():  # noqa: A001: mitosis.open() reads as the C call's name
+def open() -> Agent:  # noqa: A001: mitosis.open() reads as the C call's name
     """A new connection to this machine's agent ($MITOSIS_SOCKET or /run/mitosis/agent.sock)."""
     return Agent()

@@ -1,25 +1,28 @@
 # SPDX-License-Identifier: MIT
 # Callbacks around a prepare, in Python: they run around libmitosis's own (docs/hooks.md).
 """at_fork: what a program wants done before a prepare, after it, and in each child."""
+import collections.abc
 import random
 import sys
 import traceback
 
-_registered = []
+Callback = collections.abc.Callable[[], object]
+_registered: list["Hooks"] = []
 
 
 class Hooks:
     """Callbacks that `at_fork` has registered."""
 
-    def __init__(self, before, parent, child):
+    def __init__(self, before: Callback | None, parent: Callback | None,
+                 child: Callback | None) -> None:
         self._callbacks = {"before": before, "parent": parent, "child": child}
 
-    def remove(self):
+    def remove(self) -> None:
         """They run no more. Does nothing where they have been removed already."""
         if self in _registered:
             _registered.remove(self)
 
-    def _run(self, which):
+    def _run(self, which: str) -> None:
         callback = self._callbacks[which]
         if callback is None:
             return
@@ -30,7 +33,8 @@ class Hooks:
             traceback.print_exc()
 
 
-def at_fork(*, before=None, parent=None, child=None):
+def at_fork(*, before: Callback | None = None, parent: Callback | None = None,
+            child: Callback | None = None) -> Hooks:
     """Registers callbacks without arguments around each prepare of this process.
 
     `before` runs before it, in reverse order of registration; `parent` after it in this process,
@@ -46,17 +50,19 @@ def at_fork(*, before=None, parent=None, child=None):
     return hooks
 
 
-def run_before():
+def run_before() -> None:
+    """Before a prepare, by Agent.prepare."""
     for hooks in list(reversed(_registered)):
         hooks._run("before")
 
 
-def run_parent():
+def run_parent() -> None:
+    """After it, in the process that has called it."""
     for hooks in list(_registered):
         hooks._run("parent")
 
 
-def run_child():
+def run_child() -> None:
     """In a child: first what no two children should share, then the callbacks."""
     random.seed()
     numpy_random = sys.modules.get("numpy.random")

@@ -56,6 +56,10 @@ class Agent {
   Result<void> connect(MachineId machine, const std::string& address, std::uint32_t nic = 0) const {
     return client::connect_machine(sd_, machine, nic, address);
   }
+  /// Its counters as a JSON object; "machine" is its id.
+  Result<std::string> stats() const { return client::stats(sd_); }
+  /// Calls the agent of a machine that this machine's agent knows.
+  Result<void> ping(MachineId machine) const { return client::ping_machine(sd_, machine); }
   Result<void> nil() const { return client::nil(sd_); }
   /// Children that the agent makes; `stdio` is three descriptors, or none for /dev/null.
   Result<std::vector<client::SpawnedChild>> spawn(const local::Spawn& request,

@@ -7,6 +7,7 @@
 #include <mitosis/fork/user/local/basic.hpp>
 
 #include <string>
+#include <utility>
 
 namespace mitosis::client {
 
@@ -47,6 +48,14 @@ inline Result<void> ping_machine(int sd, MachineId machine) {
   Result<void> done = detail::request(sd, message, "ping");
   if (!done) done.error().at_machine(machine);
   return done;
+}
+
+/// The agent's counters, a JSON object: "machine" is its id.
+inline Result<std::string> stats(int sd) {
+  shadows().reap();
+  auto text = connections().call<local::StatsText>(sd, local::Stats{}, request_patience);
+  if (!text) return text.error().in("stats");
+  return std::move(text->json);
 }
 
 /// Ends a handler of this machine that the caller's user has prepared (root: any). Once it returns

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-# Usage: pip_test.py LIBMITOSIS. `pip install .` without a network, with and without a built library.
+# Usage: pip_test.py LIBMITOSIS. `pip install .` offline, with and without a built library.
 """Installs the package from a copy of its sources, and imports it from there alone."""
 
 import importlib.util

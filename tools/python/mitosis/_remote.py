@@ -84,8 +84,8 @@ def _child_there(worker: str, secret: bytes, machine: int, handler: int, key: st
             connection.send_bytes(json.dumps([machine, handler, key, policy]).encode())
             _channel.limit_waits(link, None)
         except (OSError, EOFError, AuthenticationError) as error:
-            raise _channel.RemoteError(f"the worker at {worker}: {error!r}; does it run, and has it "
-                                       "the same secret?") from error
+            raise _channel.RemoteError(f"the worker at {worker}: {error!r}; does it run, and has "
+                                       "it the same secret?") from error
         yield connection
 
 

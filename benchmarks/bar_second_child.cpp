@@ -7,6 +7,7 @@
 #include <harness/origin.hpp>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace {
@@ -16,11 +17,11 @@ using namespace bench;
 constexpr std::size_t mebibytes = 256;
 constexpr std::size_t pages = mebibytes * mib / page;
 constexpr double all_bytes = 256.0 * mib;
-constexpr const char* policy = "rc+prefetch64+local+cow";
 
 /// A child that has read all of it; nanoseconds of the reading.
-std::optional<Child> reader(Scene& scene, const Handle& handle, std::int64_t& took) {
-  auto child = scene.resume(handle, policy);
+std::optional<Child> reader(Scene& scene, Origin& origin, std::int64_t& took) {
+  const Handle* handle = origin.get();
+  auto child = handle != nullptr ? scene.resume(*handle, origin.policy()) : std::nullopt;
   const auto scan = child ? child->program.ask("scan") : std::nullopt;
   if (!scan || scan->size() != 3 || (*scan)[2] != "0") return std::nullopt;
   took =
@@ -30,10 +31,9 @@ std::optional<Child> reader(Scene& scene, const Handle& handle, std::int64_t& to
 
 /// Microseconds a page; beside it the first child's, that filled the cache.
 std::optional<Measured> second_child(Scene& scene, Origin& origin) {
-  const Handle* handle = origin.get();
   std::int64_t first = 0, second = 0;
   for (std::int64_t* took : {&first, &second}) {
-    auto child = handle != nullptr ? reader(scene, *handle, *took) : std::nullopt;
+    auto child = reader(scene, origin, *took);
     if (!child || !child->program.finish()) return std::nullopt;
   }
   // Another generation: the next repetition begins with an empty cache.
@@ -44,16 +44,15 @@ std::optional<Measured> second_child(Scene& scene, Origin& origin) {
 
 /// Percent of 256 MiB that each child adds, its share of the agent's growth included.
 std::optional<Measured> ten_children(Scene& scene, Origin& origin) {
-  const Handle* handle = origin.get();
   std::int64_t ignored = 0;
-  auto first = handle != nullptr ? reader(scene, *handle, ignored) : std::nullopt;
+  auto first = reader(scene, origin, ignored);
   if (!first) return std::nullopt;
   const int agent = scene.cluster().child_agent().process().pid();
   const std::uint64_t agent_before = footprint(agent).bytes;
   std::vector<Child> children;
   double added = 0;
   for (int i = 0; i < 10; ++i) {
-    auto child = reader(scene, *handle, ignored);
+    auto child = reader(scene, origin, ignored);
     if (!child) return std::nullopt;
     added += static_cast<double>(own_bytes(child->program.pid()));
     children.push_back(std::move(*child));
@@ -67,8 +66,12 @@ std::optional<Measured> ten_children(Scene& scene, Origin& origin) {
 
 void add(Scene& scene) {
   const auto start = [&scene] { return scene.start_touched_parent(mebibytes); };
-  auto origin = std::make_shared<Origin>(scene, start, policy);
-  add_bar("second_child/us_a_page", 7, [&scene, origin] { return second_child(scene, *origin); });
+  for (const std::string policy : {"rc+prefetch64+local+cow", "rc+prefetch512+local+cow"}) {
+    auto origin = std::make_shared<Origin>(scene, start, policy);
+    add_bar("second_child/us_a_page/" + policy, 7,
+            [&scene, origin] { return second_child(scene, *origin); });
+  }
+  auto origin = std::make_shared<Origin>(scene, start, "rc+prefetch64+local+cow");
   add_bar("second_child/memory", 3, [&scene, origin] { return ten_children(scene, *origin); });
 }
 

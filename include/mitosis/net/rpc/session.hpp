@@ -127,18 +127,21 @@ class Session {
     if (all.size() > max_descriptor) {
       return send(frame.header, ErrorReply{Error(Errc::limit_exceeded, "descriptor")});
     }
-    if (!send(frame.header,
-              DescriptorHead{all.size(), lease->generation, lease->lease_ms, lease->policy})) {
-      return false;
-    }
+    // The head and the first part go together: most descriptors have one, and each packet wakes.
+    std::vector<std::uint8_t> out =
+        reply_frame(frame.header,
+                    DescriptorHead{all.size(), lease->generation, lease->lease_ms, lease->policy});
     for (std::size_t at = 0; at < all.size(); at += max_part) {
       const std::size_t end = std::min<std::size_t>(all.size(), at + max_part);
       DescriptorPart part;
       part.bytes.assign(all.begin() + static_cast<std::ptrdiff_t>(at),
                         all.begin() + static_cast<std::ptrdiff_t>(end));
-      if (!send(frame.header, part)) return false;
+      const std::vector<std::uint8_t> bytes = reply_frame(frame.header, part);
+      out.insert(out.end(), bytes.begin(), bytes.end());
+      if (!send_raw(out)) return false;
+      out.clear();
     }
-    return true;
+    return out.empty() || send_raw(out);
   }
 
   static std::uint32_t patience(const wire::Frame& frame) {

@@ -40,9 +40,6 @@ class Pager {
  public:
   struct Options {
     Deadlines deadlines;
-    /// How long the thread looks for work before it sleeps. A wake-up costs some 5-10 us and a
-    /// fault has two; but on a small machine the core is somebody else's after that.
-    std::uint64_t spin_ns = 50'000;
     std::uint64_t sweep_ns = 1'000'000'000;  ///< how often dead address spaces are looked for
   };
   /// A child to be served. The slot is filled in, its state is `filling`; the pager makes it live.
@@ -83,6 +80,8 @@ class Pager {
   enum class Source : std::uint32_t { commands, rc, dct, fallback, uffd, pidfd };
 
   void run();
+  [[nodiscard]] int patience_ms(Time now) const noexcept;
+  void wake() noexcept;
   void on_event(std::uint64_t data);
   template <class Body>
   auto ask(Body body) -> decltype(body());
@@ -123,7 +122,8 @@ class Pager {
   std::unordered_map<LocalCache*,
                      std::pair<std::weak_ptr<LocalCache>, std::unique_ptr<CacheWaiters>>>
       waiters_;
-  UniqueFd epoll_, wake_;
+  UniqueFd epoll_;
+  UniqueFd wake_, waker_;  ///< a pipe: there is a command
   Entries entries_;
   std::uint32_t next_number_ = 0;
   std::set<std::pair<Time, std::uint32_t>> timers_;

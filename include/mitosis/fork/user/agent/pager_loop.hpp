@@ -2,9 +2,10 @@
 // Pager: its thread's loop. World: user. Included by pager.hpp only.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <mitosis/fork/user/agent/pager.hpp>
 
@@ -23,8 +24,13 @@ inline Pager::Pager(std::uint32_t index, StateTable& table, Options options,
       dct_(std::move(dct)),
       fallback_(std::move(fallback)),
       book_(book),
-      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+  // A pipe, not an eventfd: its writer is taken to sleep next, so the pager's thread wakes up on
+  // the writer's core where that is cheaper than waking another one.
+  if (int ends[2]; ::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) {
+    wake_ = UniqueFd(ends[0]);
+    waker_ = UniqueFd(ends[1]);
+  }
   const auto add = [this](int fd, Source source) {
     epoll_event event{EPOLLIN, {.u64 = static_cast<std::uint64_t>(source) << 32}};
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
@@ -44,8 +50,7 @@ inline void Pager::start() {
 
 inline Pager::~Pager() {
   stopping_.store(true);
-  const std::uint64_t one = 1;
-  (void)!::write(wake_.get(), &one, sizeof one);
+  wake();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -58,38 +63,45 @@ auto Pager::ask(Body body) -> decltype(body()) {
     const std::lock_guard lock(mutex_);
     commands_.emplace_back([&task] { task(); });
   }
-  const std::uint64_t one = 1;
-  (void)!::write(wake_.get(), &one, sizeof one);
+  wake();
   return result.get();
+}
+
+inline void Pager::wake() noexcept {
+  const char any = 0;
+  (void)!::write(waker_.get(), &any, 1);  // a full pipe wakes as well
 }
 
 // ---- the loop -----------------------------------------------------------------------------------
 
+/// Sleeps whenever there is nothing to do. Looking for the answer instead would keep it away: the
+/// kernel wakes the reader of a socket on its writer's core, since who has asked mostly sleeps
+/// next, and so the thread that answers waits for this one to stop looking. (Measured where two
+/// cores share no cache and both machines are one: 2.9 times the floor of a fault against 1.3.)
 inline void Pager::run() {
-  Time last_work = tcp::monotonic_now();
-  next_sweep_ = last_work + options_.sweep_ns;
+  next_sweep_ = tcp::monotonic_now() + options_.sweep_ns;
   while (!stopping_.load(std::memory_order_relaxed)) {
     Time now = tcp::monotonic_now();
     // An idle fabric costs no system call: its connections' ends come through epoll.
     bool worked = (rc_->busy() || rc_ready_) && poll(*rc_);
     worked = ((dct_->busy() || dct_ready_) && poll(*dct_)) || worked;
     rc_ready_ = dct_ready_ = false;
-    int timeout = 0;
-    if (worked) last_work = now;
-    if (!worked && now > last_work + options_.spin_ns) {
-      Time next = std::min({rc_->next_deadline(), dct_->next_deadline(), next_sweep_});
-      if (!timers_.empty()) next = std::min(next, timers_.begin()->first);
-      const auto left = static_cast<std::uint64_t>(next) - static_cast<std::uint64_t>(now);
-      timeout =
-          next <= now ? 0 : static_cast<int>(std::min<std::uint64_t>(left / 1'000'000 + 1, 1000));
-    }
     epoll_event events[64];
-    const int count = ::epoll_wait(epoll_.get(), events, 64, timeout);
+    const int count = ::epoll_wait(epoll_.get(), events, 64, worked ? 0 : patience_ms(now));
     for (int i = 0; i < count; ++i) on_event(events[i].data.u64);
-    if (count > 0) last_work = now = tcp::monotonic_now();
+    if (count > 0) now = tcp::monotonic_now();
     if ((!timers_.empty() && timers_.begin()->first <= now) || now >= next_sweep_) on_time(now);
     if (!dying_.empty()) bury_the_dead();
   }
+}
+
+/// Milliseconds until something must be done without an event, at most a second.
+inline int Pager::patience_ms(Time now) const noexcept {
+  Time next = std::min({rc_->next_deadline(), dct_->next_deadline(), next_sweep_});
+  if (!timers_.empty()) next = std::min(next, timers_.begin()->first);
+  if (next <= now) return 0;
+  const auto left = static_cast<std::uint64_t>(next) - static_cast<std::uint64_t>(now);
+  return static_cast<int>(std::min<std::uint64_t>(left / 1'000'000 + 1, 1000));
 }
 
 inline void Pager::on_event(std::uint64_t data) {
@@ -105,8 +117,8 @@ inline void Pager::on_event(std::uint64_t data) {
       for (const ReadCompletion& completion : fallback_.take()) complete(completion);
       return;
     case Source::commands: {
-      std::uint64_t count = 0;
-      (void)!::read(wake_.get(), &count, sizeof count);
+      char wakes[64];
+      (void)!::read(wake_.get(), wakes, sizeof wakes);
       std::vector<std::function<void()>> commands;
       {
         const std::lock_guard lock(mutex_);

@@ -13,6 +13,10 @@
 
 namespace mitosis::agent {
 
+namespace detail {
+struct SpawnBatch;
+}
+
 /// Runs on the connection's thread until the peer closes it or becomes a shadow.
 class Session {
  public:
@@ -40,6 +44,8 @@ class Session {
                        const local::ShadowReady& ready);
   Result<void> resume(const local::Packet& packet);
   Result<void> spawn(local::Packet packet);
+  void make_children(detail::SpawnBatch& batch);
+  Result<void> make_child(detail::SpawnBatch& batch);
   Result<void> resume_spawned();
   Result<void> list(const local::Packet& packet);
   Result<void> stats(const local::Packet& packet);

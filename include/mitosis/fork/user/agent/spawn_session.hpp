@@ -7,8 +7,13 @@
 
 #include <mitosis/fork/user/agent/session.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 namespace mitosis::agent {
 
@@ -42,10 +47,37 @@ class ExitTeller {
   UniqueFd connection_;
 };
 
+/// What the lanes of one spawn share: threads that make a child each, one after the other.
+struct SpawnBatch {
+  SpawnOrder order;
+  std::shared_ptr<const Image> image;
+  std::shared_ptr<const ExitTeller> tell;
+  std::mutex mutex;  ///< of all below, and of the caller's connection
+  std::uint32_t to_make = 0;
+  std::uint32_t to_tell = 0;
+  Result<void> result;  ///< the first failure; no more children are begun then
+
+  bool take_one() {
+    const std::lock_guard lock(mutex);
+    return result.ok() && to_make > 0 && to_make-- > 0;
+  }
+  void fail(const Error& why) {
+    const std::lock_guard lock(mutex);
+    if (result.ok()) result = why;
+  }
+};
+
+/// How many children of a spawn are in the making at a time. A resume is a chain of hand-overs
+/// (keeper, launcher, session, pager) that leaves the cores idle for most of its time.
+inline unsigned spawn_lanes() noexcept {
+  return std::clamp(2 * std::thread::hardware_concurrency(), 2u, 16u);
+}
+
 }  // namespace detail
 
 /// 1. Fetch the descriptor once. 2. Have the keeper fork a process for each child; each resumes
-/// over a connection of its own. 3. Tell the caller of each child that runs, and of its end.
+/// over a connection of its own, a few at a time. 3. Tell the caller of each child that runs, and
+/// of its end.
 inline Result<void> Session::spawn(local::Packet packet) {
   auto message = local::decode_packet<local::Spawn>(Bytes(packet.bytes));
   if (!message) return message.error();
@@ -63,39 +95,61 @@ inline Result<void> Session::spawn(local::Packet packet) {
   auto image = fetch(message->machine, message->handler, message->key, packet.sender.uid);
   if (!image) return Error(image.error()).of_handler(message->handler);
 
-  SpawnOrder order;
+  detail::SpawnBatch batch;
   UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   for (std::size_t i = 0; i < 3; ++i) {
-    order.stdio[i] = packet.fds.empty() ? null.get() : packet.fds[i].get();
+    batch.order.stdio[i] = packet.fds.empty() ? null.get() : packet.fds[i].get();
   }
-  order.identity = *identity;
-  order.machine = message->machine;
-  order.handler = message->handler;
-  order.key = message->key;
-  std::snprintf(order.policy, sizeof order.policy, "%s", message->policy.c_str());
-
-  const auto tell = std::make_shared<const detail::ExitTeller>(
+  batch.order.identity = *identity;
+  batch.order.machine = message->machine;
+  batch.order.handler = message->handler;
+  batch.order.key = message->key;
+  std::snprintf(batch.order.policy, sizeof batch.order.policy, "%s", message->policy.c_str());
+  batch.image = *image;
+  batch.tell = std::make_shared<const detail::ExitTeller>(
       UniqueFd(::fcntl(channel_.fd(), F_DUPFD_CLOEXEC, 0)));
-  for (std::uint32_t left = message->count; left > 0; --left) {
-    int pair[2];
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
-      return Error(Errc::system_call_failed, "socketpair", errno).in("spawn");
+  batch.to_make = batch.to_tell = message->count;
+
+  std::vector<std::thread> lanes;
+  for (unsigned i = 1; i < std::min(message->count, detail::spawn_lanes()); ++i) {
+    try {
+      lanes.emplace_back([this, &batch] { make_children(batch); });
+    } catch (const std::system_error&) {  // no more threads: those there are do it all
+      break;
     }
-    UniqueFd ours(pair[0]), theirs(pair[1]);
-    const int on = 1;
-    ::setsockopt(ours.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
-    order.channel = theirs.get();
-    auto process =
-        worker_.spawner->spawn(order, [tell](int pid, int status) { (*tell)(pid, status); });
-    if (!process) return process.error();
-    theirs.reset();
-    Session child(worker_, local::Channel(std::move(ours)), *image);
-    if (auto r = child.resume_spawned(); !r) return r;
-    const int pidfd = process->pidfd.get();
-    const local::Spawned spawned{{process->pid}, left - 1};
-    if (auto r = reply(spawned, Span<const int>(&pidfd, 1)); !r) return r;
   }
-  return {};
+  make_children(batch);
+  for (std::thread& lane : lanes) lane.join();
+  return batch.result;
+}
+
+/// One lane: makes children until all are in the making, or one has failed.
+inline void Session::make_children(detail::SpawnBatch& batch) {
+  while (batch.take_one()) {
+    if (auto made = make_child(batch); !made) batch.fail(made.error());
+  }
+}
+
+inline Result<void> Session::make_child(detail::SpawnBatch& batch) {
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+    return Error(Errc::system_call_failed, "socketpair", errno).in("spawn");
+  }
+  UniqueFd ours(pair[0]), theirs(pair[1]);
+  const int on = 1;
+  ::setsockopt(ours.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+  SpawnOrder order = batch.order;
+  order.channel = theirs.get();
+  auto process = worker_.spawner->spawn(
+      order, [tell = batch.tell](int pid, int status) { (*tell)(pid, status); });
+  if (!process) return process.error();
+  theirs.reset();
+  Session child(worker_, local::Channel(std::move(ours)), batch.image);
+  if (auto r = child.resume_spawned(); !r) return r;
+  const int pidfd = process->pidfd.get();
+  const std::lock_guard lock(batch.mutex);
+  const local::Spawned spawned{{process->pid}, --batch.to_tell};
+  return reply(spawned, Span<const int>(&pidfd, 1));
 }
 
 /// The agent's side of one spawned process, up to its first instruction.

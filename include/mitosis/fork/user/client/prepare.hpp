@@ -32,9 +32,6 @@ struct PrepareOutcome {
 
 /// How long a prepare waits for the agent before it gives up, with nothing left behind.
 inline constexpr std::chrono::milliseconds prepare_patience{10000};
-/// How long it polls for the answer before it sleeps: a wake-up costs more than the rest of it. Not
-/// longer, because on a busy machine the agent waits for this very core.
-inline constexpr std::chrono::microseconds prepare_spin{40};
 
 namespace detail {
 
@@ -73,13 +70,9 @@ inline Result<void> announce(int sd, HandlerId handler, const char* policy, std:
   return sent;
 }
 
-/// The agent's answer.
+/// The agent's answer. Slept for, not polled: the agent's thread was put on this core by our
+/// message, and runs as soon as we let go of it.
 inline Result<PrepareOutcome> await_answer(int sd) {
-  const auto spin_end = std::chrono::steady_clock::now() + prepare_spin;
-  char ignored;
-  while (::recv(sd, &ignored, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN &&
-         std::chrono::steady_clock::now() < spin_end) {
-  }
   Result<local::Packet> packet = connections().receive(sd, local::within(prepare_patience));
   if (!packet) return packet.error();
   const auto answer = local::decode_reply<local::Prepared>(Bytes(packet->bytes));

@@ -5,6 +5,8 @@
 
 #include <mitosis/mem/descriptor/view.hpp>
 
+#include "exercise_payload.hpp"
+
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -58,7 +60,7 @@ inline void walk(const DescriptorView& view) {
   std::int32_t fd = -1;
   for (const FileRecord f : view.files()) {
     text(f.path);
-    for (const std::uint8_t byte : view.payload(f)) read += byte;
+    read += static_cast<std::uint64_t>(exercise_payload(view.payload(f)));
     require(f.fd > fd && f.same_as < f.fd, "files ascend");
     fd = f.fd;
   }

@@ -52,8 +52,7 @@ TEST_F(Refusals, what_a_process_may_not_have) {
     std::vector<std::string> words;
   } cases[] = {
       {"thread", {"state that cannot be captured", "sleeper"}},
-      {"socket", {"open file cannot be captured", "socket"}},
-      {"pipe", {"open file cannot be captured", "pipe"}},
+      {"socket", {"open file cannot be captured", "netlink socket"}},
       {"shared", {"state that cannot be captured", "shared"}},
   };
   for (const auto& it : cases) {

@@ -19,11 +19,7 @@ int mischief(const char* what) {
     if (pthread_create(&thread, NULL, sleeper, NULL) != 0) return -1;
     return pthread_setname_np(thread, "sleeper") == 0 ? 0 : -1;
   }
-  if (strcmp(what, "socket") == 0) return socket(AF_INET, SOCK_STREAM, 0);
-  if (strcmp(what, "pipe") == 0) {
-    int ends[2];
-    return pipe(ends) == 0 ? ends[0] : -1;
-  }
+  if (strcmp(what, "socket") == 0) return socket(AF_NETLINK, SOCK_RAW, 0);
   if (strcmp(what, "shared") == 0) {
     char* at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) return -1;

@@ -15,9 +15,9 @@ Or a function at a time (`mitosis.remote`):
     def count(word):
         return corpus.count(word)  # runs there; the corpus is read from here, page by page
 
-The process must have one thread, and only regular files, directories and memory devices open beside
-its standard streams. An agent (`mitosis agent`) must run on the machine. Failures raise
-`mitosis.Error`. One thread at a time per `Agent`.
+The process must have one thread; docs/limits.md tells what becomes of its open files. An agent
+(`mitosis agent`) must run on the machine. Failures raise `mitosis.Error`. One thread at a time per
+`Agent`.
 """
 from ._agent import Agent, Child, Error, HERE, Identity, identity, open
 from ._default import (close, connect, nil, ping, prepare, reclaim, resume, spawn, stats,

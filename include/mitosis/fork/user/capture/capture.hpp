@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <mitosis/fork/user/capture/files/spare_content.hpp>
 #include <mitosis/fork/user/capture/machine.hpp>
 #include <mitosis/fork/user/capture/mapped_file.hpp>
 #include <mitosis/fork/user/capture/page_runs.hpp>
@@ -82,8 +83,11 @@ inline void add_limits(pid_t pid, DescriptorBuilder& builder) {
 
 inline void add_files(const std::vector<OpenFile>& files, DescriptorBuilder& builder) {
   for (const OpenFile& file : files) {
+    const std::vector<std::uint8_t> payload =
+        file.data.empty() && file.same_as < 0 ? regular_payload(file) : file.data;
+    const std::uint32_t data = payload.empty() ? 0 : builder.file_payload(payload);
     builder.files.push_back({file.fd, static_cast<std::uint32_t>(file.kind), file.flags,
-                             builder.string(file.path), file.offset, file.same_as, 0});
+                             builder.string(file.path), file.offset, file.same_as, data});
   }
 }
 

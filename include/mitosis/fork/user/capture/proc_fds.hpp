@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: MIT
-// OpenFile: what is behind a process's file descriptors, and which of it can be captured.
+// open_files(): what is behind a process's file descriptors, and which of it can be captured.
 // World: user. Read while the process waits, since an offset moves with its next read.
 #pragma once
 
-#include <dirent.h>
-#include <linux/kcmp.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 
-#include <fmt/format.h>
-
+#include <mitosis/base/describe.hpp>
 #include <mitosis/base/span.hpp>
-#include <mitosis/fork/user/capture/proc_text.hpp>
-#include <mitosis/mem/descriptor/records.hpp>
+#include <mitosis/fork/user/capture/files/content.hpp>
+#include <mitosis/fork/user/capture/files/counters.hpp>
+#include <mitosis/fork/user/capture/files/epoll.hpp>
+#include <mitosis/fork/user/capture/files/inotify.hpp>
+#include <mitosis/fork/user/capture/files/kind.hpp>
+#include <mitosis/fork/user/capture/files/locks.hpp>
+#include <mitosis/fork/user/capture/files/pipe.hpp>
+#include <mitosis/fork/user/capture/files/socket.hpp>
+#include <mitosis/fork/user/capture/files/spare_content.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -23,19 +26,10 @@
 
 namespace mitosis::capture {
 
-struct OpenFile {
-  std::int32_t fd = -1;
-  descriptor::FileKind kind = descriptor::FileKind::regular;
-  std::uint32_t flags = 0;    ///< open(2)'s, O_CLOEXEC included
-  std::uint64_t offset = 0;   ///< bytes
-  std::int32_t same_as = -1;  ///< an earlier fd with the same open file description
-  std::string path;           ///< empty for a standard stream
-  dev_t device = 0;
-  ino_t inode = 0;
-};
-
 /// More open files than that are refused.
 inline constexpr std::size_t max_open_files = std::size_t{1} << 16;
+/// An epoll set's fdinfo has a line for each file that it watches.
+inline constexpr std::size_t max_fdinfo = std::size_t{16} << 20;
 
 namespace detail {
 
@@ -62,61 +56,70 @@ inline Result<std::vector<std::int32_t>> list_fds(int fd_directory) {
   return numbers;
 }
 
-inline bool same_description(pid_t pid, int a, int b) noexcept {
-  return ::syscall(SYS_kcmp, pid, pid, KCMP_FILE, a, b) == 0;
+/// Kinds that keep something besides their record, and what reads it.
+struct PayloadKind {
+  descriptor::FileKind kind;
+  Result<void> (*read)(Target& target, const std::vector<OpenFile>& all, OpenFile& file);
+};
+inline constexpr PayloadKind payload_kinds[] = {
+    {descriptor::FileKind::pipe, read_pipe},       {descriptor::FileKind::eventfd, read_eventfd},
+    {descriptor::FileKind::timerfd, read_timerfd}, {descriptor::FileKind::signalfd, read_signalfd},
+    {descriptor::FileKind::inotify, read_inotify}, {descriptor::FileKind::epoll, read_epoll},
+    {descriptor::FileKind::memory, read_memory},   {descriptor::FileKind::unix_socket, read_socket},
+};
+inline const PayloadKind* payload_kind(descriptor::FileKind kind) noexcept {
+  for (const PayloadKind& known : payload_kinds) {
+    if (known.kind == kind) return &known;
+  }
+  return nullptr;
 }
 
-/// Terminals: /dev/tty, consoles, serial lines, pseudo-terminals.
-inline bool is_terminal(const struct stat& s) noexcept {
-  const unsigned device = major(s.st_rdev);
-  return S_ISCHR(s.st_mode) && (device == 4 || device == 5 || (device >= 136 && device <= 143));
+/// Kinds whose payload says who gets SIGIO.
+inline bool tells_async(descriptor::FileKind kind) noexcept {
+  return kind == descriptor::FileKind::pipe || kind == descriptor::FileKind::unix_socket;
 }
 
-/// What it is, in the words of an error; empty for what can be reopened by its path.
-inline std::string_view cannot_be_reopened(const struct stat& s, std::string_view link) noexcept {
-  if (S_ISSOCK(s.st_mode)) return "a socket";
-  if (S_ISFIFO(s.st_mode)) return "a pipe";
-  if (S_ISBLK(s.st_mode)) return "a block device";
-  if (link.starts_with("anon_inode:")) return "a kernel object";
-  if (link.starts_with("/memfd:")) return "a memfd";
-  if (is_terminal(s)) return "a terminal";
-  // /dev/null, zero, full, random, urandom: these have no state.
-  if (S_ISCHR(s.st_mode)) return major(s.st_rdev) == 1 ? "" : "a device";
-  if (!S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode)) return "of a kind that has no path";
-  if (s.st_nlink == 0 || link.ends_with(deleted_suffix)) return "deleted";
-  if (!link.starts_with('/')) return "outside of the process's file tree";
-  return "";
-}
-
-inline Error refuse_file(int fd, std::string_view link, std::string_view what) {
-  const std::string about = fmt::format("descriptor {} ({}) is {}", fd, link, what);
-  return Error(Errc::unsupported_file, about.c_str()).in("check open files");
-}
-
-inline Result<void> read_fdinfo(int process, OpenFile& file) {
+/// Flags and offset, locks, and the text where the kind has state in it.
+inline Result<void> read_fdinfo(const Target& target, OpenFile& file) {
   const Result<std::vector<char>> text =
-      read_at(process, fmt::format("fdinfo/{}", file.fd).c_str(), 1u << 16);
+      read_at(target.process(), fmt::format("fdinfo/{}", file.fd).c_str(), max_fdinfo);
   if (!text) return text.error();
   const auto offset = number(field(view(*text), "pos"));
   const auto flags = number<std::uint32_t>(field(view(*text), "flags"), 8);
   if (!offset || !flags) return Error(Errc::unsupported_file, "its fdinfo cannot be read");
   file.offset = *offset;
   file.flags = *flags;
-  if ((file.flags & O_PATH) != 0) return refuse_file(file.fd, file.path, "opened with O_PATH");
-  if ((file.flags & O_ASYNC) != 0) return refuse_file(file.fd, file.path, "opened with O_ASYNC");
-  // A fork does not inherit POSIX locks, so a child has no claim on them; on these it would.
-  for (const char* kind : {"FLOCK ", "OFDLCK ", "LEASE "}) {
-    if (view(*text).find(kind) != std::string_view::npos) {
-      return refuse_file(file.fd, file.path, "locked (flock, F_OFD_SETLK or a lease)");
-    }
+  const bool has_payload = payload_kind(file.kind) != nullptr;
+  if (has_payload && (file.flags & O_PATH) != 0) return refuse_file(file, "opened with O_PATH");
+  if (Result<void> locks = read_locks(view(*text), file); !locks)
+    return locks;  // leases set O_ASYNC
+  if ((file.flags & O_ASYNC) != 0 && !tells_async(file.kind)) {
+    return refuse_file(file, "opened with O_ASYNC");
   }
+  if (has_payload) file.info.assign(text->begin(), text->end());
   return {};
 }
 
+/// The earlier descriptor of the same open file description, or null.
+inline const OpenFile* find_same(const Target& target, int fds, const OpenFile& file,
+                                 std::vector<OpenFile>& earlier) {
+  for (OpenFile& other : earlier) {
+    if (other.inode == 0 && other.kind == descriptor::FileKind::standard_stream) {
+      // Standard streams are looked at only where somebody else might share them.
+      struct stat stream = {};
+      if (::fstatat(fds, std::to_string(other.fd).c_str(), &stream, 0) != 0) continue;
+      other.device = stream.st_dev;
+      other.inode = stream.st_ino;
+    }
+    if (other.device != file.device || other.inode != file.inode || other.same_as >= 0) continue;
+    if (target.same(other.fd, file.fd)) return &other;
+  }
+  return nullptr;
+}
+
 /// Looks at one descriptor; `earlier` are those below it.
-inline Result<OpenFile> look_at(pid_t pid, int process, int fds, std::int32_t fd,
-                                std::vector<OpenFile>& earlier) {
-  using descriptor::FileKind;
+inline Result<OpenFile> look_at(const Target& target, int fds, std::int32_t fd,
+                                std::vector<OpenFile>& earlier, SpareContent& spare) {
   OpenFile file;
   file.fd = fd;
   const std::string name = std::to_string(fd);
@@ -128,30 +131,19 @@ inline Result<OpenFile> look_at(pid_t pid, int process, int fds, std::int32_t fd
   if (!link) return link.error();
   file.device = s.st_dev;
   file.inode = s.st_ino;
-  for (OpenFile& other : earlier) {
-    if (other.inode == 0 && other.kind == FileKind::standard_stream) {
-      // Standard streams are looked at only where somebody else might share them.
-      struct stat stream = {};
-      if (::fstatat(fds, std::to_string(other.fd).c_str(), &stream, 0) != 0) continue;
-      other.device = stream.st_dev;
-      other.inode = stream.st_ino;
-    }
-    if (other.device != file.device || other.inode != file.inode) continue;
-    if (!same_description(pid, other.fd, fd)) continue;
-    file.same_as = other.fd;
-    file.kind = other.kind;
-    file.path = other.path;
-    break;
+  if (const OpenFile* same = find_same(target, fds, file, earlier); same != nullptr) {
+    file.same_as = same->fd;
+    file.kind = same->kind;
+    file.path = same->path;
+    if (file.kind == descriptor::FileKind::standard_stream) return file;
+  } else {
+    const Result<descriptor::FileKind> kind = tell_kind(fd, s, *link);
+    if (!kind) return kind.error();
+    file.kind = *kind;
+    file.path = std::move(*link);
   }
-  if (file.kind == FileKind::standard_stream) return file;
-  if (const std::string_view what = cannot_be_reopened(s, *link); !what.empty()) {
-    return refuse_file(fd, *link, what);
-  }
-  file.kind = S_ISREG(s.st_mode)   ? FileKind::regular
-              : S_ISDIR(s.st_mode) ? FileKind::directory
-                                   : FileKind::character_device;
-  file.path = std::move(*link);
-  if (Result<void> read = read_fdinfo(process, file); !read) return read.error();
+  if (Result<void> read = read_fdinfo(target, file); !read) return read.error();
+  if (file.same_as < 0) spare.open(target.process(), s, file);
   return file;
 }
 
@@ -166,21 +158,30 @@ inline Result<std::vector<OpenFile>> open_files(pid_t pid, int process,
   if (!fds) return fds.error();
   Result<std::vector<std::int32_t>> numbers = detail::list_fds(fds->get());
   if (!numbers) return numbers.error();
-  std::vector<OpenFile> files;
+  Target target(pid, process);
+  SpareContent spare;
+  std::vector<OpenFile> all;
   for (const std::int32_t fd : *numbers) {
     if (std::find(skipped.begin(), skipped.end(), fd) != skipped.end()) continue;
     if (fd <= 2) {
       OpenFile stream;
       stream.fd = fd;
       stream.kind = descriptor::FileKind::standard_stream;
-      files.push_back(std::move(stream));
+      all.push_back(std::move(stream));
       continue;
     }
-    Result<OpenFile> file = detail::look_at(pid, process, fds->get(), fd, files);
+    Result<OpenFile> file = detail::look_at(target, fds->get(), fd, all, spare);
     if (!file) return file.error();
-    files.push_back(std::move(*file));
+    all.push_back(std::move(*file));
   }
-  return files;
+  // Now that all are known: what a file has to do with the others.
+  for (OpenFile& file : all) {
+    const detail::PayloadKind* const known = detail::payload_kind(file.kind);
+    if (known == nullptr || file.same_as >= 0) continue;
+    if (Result<void> read = known->read(target, all, file); !read) return read.error();
+    file.info.clear();
+  }
+  return all;
 }
 
 }  // namespace mitosis::capture

@@ -9,6 +9,8 @@
 
 #include <mitosis/base/result.hpp>
 #include <mitosis/base/unique_fd.hpp>
+#include <mitosis/fork/user/files/payload.hpp>
+#include <mitosis/fork/user/files/watches.hpp>
 #include <mitosis/mem/descriptor/view.hpp>
 
 #include <algorithm>
@@ -18,9 +20,16 @@ namespace mitosis::restore {
 
 class FdRoom {
  public:
-  explicit FdRoom(const DescriptorView& view) noexcept {
+  explicit FdRoom(const DescriptorView& view) {
     for (const descriptor::FileRecord& file : view.files()) {
       first_ = std::max(first_, file.fd + 1);
+      if (descriptor::FileKind{file.kind} != descriptor::FileKind::epoll) continue;
+      // A number that is closed by now, but that an epoll set knows a file by.
+      const auto set = files::decode<files::Epoll>(view.payload(file));
+      if (!set) continue;
+      for (const files::EpollEntry& entry : set->entries) {
+        if (entry.number <= descriptor::max_fd) first_ = std::max(first_, entry.number + 1);
+      }
     }
   }
 

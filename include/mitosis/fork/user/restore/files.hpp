@@ -3,11 +3,19 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <mitosis/fork/user/restore/fd_room.hpp>
-#include <mitosis/fork/user/restore/open_file.hpp>
+#include <mitosis/fork/user/restore/files/content.hpp>
+#include <mitosis/fork/user/restore/files/counters.hpp>
+#include <mitosis/fork/user/restore/files/inet_socket.hpp>
+#include <mitosis/fork/user/restore/files/pipe.hpp>
+#include <mitosis/fork/user/restore/files/streams.hpp>
+#include <mitosis/fork/user/restore/files/unix_socket.hpp>
+#include <mitosis/fork/user/restore/files/watches.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -24,15 +32,100 @@ struct PlacedFile {
   [[nodiscard]] bool is_launchers() const noexcept { return !opened && same_as < 0; }
 };
 
-/// The child's descriptors, ascending, and its working directory.
+/// The child's descriptors, ascending, its working directory, and what is done under their numbers.
 struct Files {
   std::vector<PlacedFile> placed;
   UniqueFd cwd;  ///< none: the descriptor names none, the launcher's stays
+  std::vector<LateEpoll> epolls;
+  std::vector<LateLock> locks;
+  MadePaths made;
+
+  /// Where a descriptor of the child's is until the numbers are taken; -1 for none of the child's.
+  [[nodiscard]] int now(std::int32_t fd) const noexcept {
+    const auto at = std::lower_bound(placed.begin(), placed.end(), fd,
+                                     [](const PlacedFile& file, int n) { return file.fd < n; });
+    if (at == placed.end() || at->fd != fd) return -1;
+    if (at->opened) return at->opened.get();
+    return at->same_as >= 0 ? now(at->same_as) : fd;
+  }
 };
+
+namespace detail {
+
+struct Opener {
+  descriptor::FileKind kind;
+  Result<UniqueFd> (*open)(Opening& opening, const descriptor::FileRecord& file);
+};
+inline constexpr Opener openers[] = {
+    {descriptor::FileKind::regular, open_by_path},
+    {descriptor::FileKind::directory, open_by_path},
+    {descriptor::FileKind::character_device, open_by_path},
+    {descriptor::FileKind::pipe, open_pipe},
+    {descriptor::FileKind::eventfd, open_eventfd},
+    {descriptor::FileKind::timerfd, open_timerfd},
+    {descriptor::FileKind::signalfd, open_signalfd},
+    {descriptor::FileKind::inotify, open_inotify},
+    {descriptor::FileKind::epoll, open_epoll},
+    {descriptor::FileKind::memory, open_memory},
+    {descriptor::FileKind::unix_socket, open_unix_socket},
+    {descriptor::FileKind::inet_socket, open_inet_socket},
+    {descriptor::FileKind::terminal, open_terminal},
+    {descriptor::FileKind::dropped, open_dropped},
+};
+
+inline Result<UniqueFd> open_one(Opening& opening, const FdRoom& room,
+                                 const descriptor::FileRecord& record) {
+  for (const Opener& opener : openers) {
+    if (opener.kind != descriptor::FileKind{record.kind}) continue;
+    auto opened = opener.open(opening, record);
+    if (!opened) return opened.error();
+    auto raised = room.raise(std::move(*opened), opening.view.string(record.path));
+    for (LateConnect& late : opening.connects) {
+      if (raised && late.fd == record.fd) late.socket = raised->get();
+    }
+    return raised;
+  }
+  return bad_payload(record, "of a kind that is not opened");
+}
+
+/// The entries that an epoll set can have here: the resumer's standard streams may be files, which
+/// no set watches; they are left out.
+inline Result<void> check_epolls(const DescriptorView& view, std::vector<LateEpoll>& epolls,
+                                 Files& files) {
+  const UniqueFd trial(epolls.empty() ? -1 : ::epoll_create1(EPOLL_CLOEXEC));
+  for (const LateEpoll& late : epolls) {
+    descriptor::FileRecord set = {};
+    set.fd = late.epoll;
+    const int source = files.now(late.entry.source);
+    const bool moved = late.entry.source != late.entry.number;
+    if (source < 0 || (moved && late.entry.number <= STDERR_FILENO)) {
+      return bad_payload(set, "an entry's file");
+    }
+    epoll_event event = {};
+    const bool can = ::epoll_ctl(trial.get(), EPOLL_CTL_ADD, source, &event) == 0 ||
+                     errno == EEXIST || errno == ELOOP;
+    const int err = errno;
+    if (can) {
+      files.epolls.push_back(late);
+      continue;
+    }
+    bool resumers = false;
+    for (const descriptor::FileRecord& file : view.files()) {
+      const auto kind = descriptor::FileKind{file.kind};
+      resumers |= file.fd == late.entry.source && (kind == descriptor::FileKind::standard_stream ||
+                                                   kind == descriptor::FileKind::terminal);
+    }
+    if (!resumers) return cannot_make(set, "an epoll set with its entries", err);
+  }
+  return {};
+}
+
+}  // namespace detail
 
 /// Opens everything with the caller's identity, above the child's numbers.
 inline Result<Files> open_files(const DescriptorView& view, const FdRoom& room) {
   Files files;
+  Opening opening(view);
   files.placed.reserve(view.files().size());
   for (const descriptor::FileRecord& record : view.files()) {
     PlacedFile file;
@@ -44,15 +137,17 @@ inline Result<Files> open_files(const DescriptorView& view, const FdRoom& room) 
     } else if (record.same_as >= 0) {
       file.same_as = record.same_as;
     } else {
-      const char* path = view.string(record.path);
-      auto opened = open_file(record, path);
+      auto opened = detail::open_one(opening, room, record);
       if (!opened) return opened.error();
-      auto raised = room.raise(std::move(*opened), path);
-      if (!raised) return raised.error();
-      file.opened = std::move(*raised);
+      file.opened = std::move(*opened);
     }
     files.placed.push_back(std::move(file));
   }
+  if (Result<void> ok = finish_memories(opening); !ok) return ok.error();
+  if (Result<void> ok = finish_connects(opening); !ok) return ok.error();
+  if (Result<void> ok = detail::check_epolls(view, opening.epolls, files); !ok) return ok.error();
+  files.locks = std::move(opening.locks);
+  files.made = std::move(opening.made);
   if (const char* cwd = view.string(view.mm().cwd); *cwd != '\0') {
     UniqueFd fd(::open(cwd, O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!fd) return Error(Errc::file_missing, cwd, errno).in("open the working directory");

@@ -60,7 +60,7 @@ int mitosis_prepare_as(int sd, uint64_t handler, const char* policy, unsigned fl
  * `parent`: after it, also after one that failed, in order; `child`: in each child, before prepare
  * returns there, in order. They run on the thread that prepares. Returns a number for
  * mitosis_remove_hooks (which returns -1 where there is none of it). See docs/hooks.md. */
-typedef void (*mitosis_hook)(void* data);
+typedef void (*mitosis_hook)(void* data); /* NOLINT(modernize-use-using): this is C */
 int mitosis_at_fork(mitosis_hook before, mitosis_hook parent, mitosis_hook child, void* data);
 int mitosis_remove_hooks(int number);
 

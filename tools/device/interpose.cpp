@@ -80,6 +80,7 @@ EXPORT int openat64(int directory, const char* path, int flags, ...) {
 
 // What -D_FORTIFY_SOURCE makes of the calls above where the flags are not constant. Libc's own end
 // a program that creates a file without saying its mode, so libc's own must run.
+// NOLINTBEGIN(bugprone-reserved-identifier): they are libc's names
 EXPORT int __open_2(const char* path, int flags) {
   return is_path(path) ? open_device(flags) : real_open_2.get()(path, flags);
 }
@@ -92,6 +93,8 @@ EXPORT int __openat_2(int directory, const char* path, int flags) {
 EXPORT int __openat64_2(int directory, const char* path, int flags) {
   return is_path(path) ? open_device(flags) : real_openat64_2.get()(directory, path, flags);
 }
+
+// NOLINTEND(bugprone-reserved-identifier)
 
 EXPORT int ioctl(int fd, unsigned long request, ...) noexcept {
   va_list arguments;

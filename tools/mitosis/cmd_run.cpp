@@ -50,7 +50,7 @@ std::string find_program(const std::string& name) {
   for (;;) {
     const std::size_t end = left.find(':');
     const std::string_view folder = left.substr(0, end);
-    const std::string file = (folder.empty() ? "." : std::string(folder)) + "/" + name;
+    std::string file = (folder.empty() ? "." : std::string(folder)) + "/" + name;
     if (::access(file.c_str(), X_OK) == 0) return file;
     if (end == std::string_view::npos) return {};
     left.remove_prefix(end + 1);

@@ -39,6 +39,7 @@ std::map<std::string, Input> seeds() {
   small.files.clear();
   small.limits.clear();
   small.auxv.clear();
+  small.vdso.clear();
   all["valid_small"] = small.finish();
   auto newer = test::sample_builder();
   const std::uint8_t unknown[] = {1, 2, 3, 4};

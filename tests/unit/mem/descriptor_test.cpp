@@ -45,6 +45,7 @@ TEST(Descriptor, RoundTripKeepsEveryRecord) {
   EXPECT_STREQ(view.string(no_string), "");
   EXPECT_EQ(view.mm().brk, b.mm.brk);
   EXPECT_EQ(view.auxv().size(), 32u);
+  EXPECT_EQ(view.vdso().size(), 24u);
   ASSERT_EQ(view.xstate(view.threads()[0]).size(), 832u);
   EXPECT_EQ(view.xstate(view.threads()[0])[2], 3);
   EXPECT_TRUE(view.xstate(view.threads()[1]).empty());
@@ -78,6 +79,7 @@ TEST(Descriptor, OptionalSectionsMayBeLeftOut) {
   b.files.clear();
   b.limits.clear();
   b.auxv.clear();
+  b.vdso.clear();
   b.runs.clear();
   const auto bytes = b.finish();
   const auto view = DescriptorView::parse(bytes);

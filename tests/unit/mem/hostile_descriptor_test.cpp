@@ -224,6 +224,7 @@ TEST(HostileDescriptor, TheRest) {
   EXPECT_EQ(after([](auto& b) { b.limits[1].hard = 0; }), "limits[1].soft: above the hard limit");
   EXPECT_EQ(after([](auto& b) { b.limits.resize(65); }), "limits: over 64");
   EXPECT_EQ(after([](auto& b) { b.auxv.push_back(0); }), "auxv: not whole entries");
+  EXPECT_EQ(after([](auto& b) { b.vdso.resize(65'537); }), "vdso: over 64 KiB");
   EXPECT_EQ(poked([](std::vector<std::uint8_t>& b) { b.back() = 'x'; }),
             "strings: not zero-terminated");
 }

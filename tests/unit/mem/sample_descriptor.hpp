@@ -38,7 +38,7 @@ inline descriptor::OwnerRecord owner(std::uint32_t machine, const char* where) {
   return o;
 }
 
-/// mm, 6 VMAs, 3 runs of two owners, 2 threads, 5 files, limits, auxv, attributes.
+/// mm, 6 VMAs, 3 runs of two owners, 2 threads, 5 files, limits, auxv, attributes, vdso.
 inline DescriptorBuilder sample_builder() {
   using namespace descriptor;  // NOLINT
   DescriptorBuilder b(Arch::x86_64, HandlerId{73}, Generation{5});
@@ -111,6 +111,7 @@ inline DescriptorBuilder sample_builder() {
   pending.signal = 12;
   pending.info[0] = 12;
   b.pending_signals.push_back(pending);
+  b.vdso.assign(24, 0x90);
   return b;
 }
 

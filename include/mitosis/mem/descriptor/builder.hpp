@@ -39,6 +39,7 @@ class DescriptorBuilder {
   std::vector<descriptor::TimerRecord> timers;
   std::vector<descriptor::PendingSignalRecord> pending_signals;
   std::vector<std::uint8_t> auxv;
+  std::vector<std::uint8_t> vdso;
 
   /// The string's offset for a record; the same text is kept once. Cut at an embedded zero.
   std::uint32_t string(std::string_view text);
@@ -160,6 +161,7 @@ inline std::vector<DescriptorBuilder::Section> DescriptorBuilder::sections() con
   add(Tag::scheduling, false, scheduling.data(), scheduling.size());
   add(Tag::timers, true, timers.data(), timers.size());
   add(Tag::pending_signals, true, pending_signals.data(), pending_signals.size());
+  add(Tag::vdso, false, vdso.data(), vdso.size());
   add(Tag::strings, true, strings_.data(), strings_.size());
   for (const Foreign& f : foreign_) list.push_back({f.tag, f.flags, f.bytes});
   return list;

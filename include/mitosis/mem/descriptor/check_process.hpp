@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The checks of a descriptor's other sections: strings, machine, threads, sigactions, files,
-// limits, auxv. World: any (freestanding). As in check_memory.hpp, Errc::ok means fine.
+// limits, auxv, vdso. World: any (freestanding). As in check_memory.hpp, Errc::ok means fine.
 #pragma once
 
 #include <mitosis/mem/descriptor/check_memory.hpp>
@@ -13,6 +13,8 @@ inline constexpr std::int32_t max_fd = 1 << 20;
 inline constexpr std::uint64_t max_xstate_bytes = std::uint64_t{1} << 16;
 inline constexpr std::size_t max_threads = 1 << 16;
 inline constexpr std::size_t max_limits = 64;
+/// Several times any kernel's.
+inline constexpr std::size_t max_vdso_bytes = 1 << 16;
 
 /// One zero at the end terminates every string, wherever it starts.
 inline Error check_strings(const Sections& s) noexcept {
@@ -134,6 +136,12 @@ inline Error check_limits(const Sections& s) noexcept {
     const LimitRecord l = limits[i];
     if (l.soft > l.hard) return refuse(Tag::limits, i, "soft", "above the hard limit");
   }
+  return {};
+}
+
+/// Optional: a child on another kernel needs it. What is inside is for its reader to check.
+inline Error check_vdso(const Sections& s) noexcept {
+  if (s.bytes(Tag::vdso).size() > max_vdso_bytes) return refuse("vdso", "over 64 KiB");
   return {};
 }
 

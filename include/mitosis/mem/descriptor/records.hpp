@@ -34,7 +34,8 @@ enum class Tag : std::uint32_t {
   machine = 10,    ///< one MachineRecord
   limits = 11,     ///< LimitRecord, [i] is RLIMIT i
   auxv = 12,       ///< bytes: the auxiliary vector as in /proc/PID/auxv
-  // 13 and 14 are spoken for
+  vdso = 13,       ///< bytes: the parent's vdso from its start on, without the zeros at its end
+  // 14 is spoken for
   file_data = 15,  ///< bytes: what is kept of open files that have no path, found by FileRecord
   // Of attribute_records.hpp:
   process = 16,          ///< one ProcessRecord

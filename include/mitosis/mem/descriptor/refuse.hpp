@@ -36,6 +36,8 @@ constexpr const char* name(Tag tag) noexcept {
       return "limits";
     case Tag::auxv:
       return "auxv";
+    case Tag::vdso:
+      return "vdso";
     case Tag::file_data:
       return "file_data";
     case Tag::process:

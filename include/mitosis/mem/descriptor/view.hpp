@@ -61,6 +61,8 @@ class DescriptorView {
     return all<descriptor::PendingSignalRecord>(Tag::pending_signals);
   }
   [[nodiscard]] Bytes auxv() const noexcept { return sections_.bytes(Tag::auxv); }
+  /// The front of the parent's vdso; empty: the descriptor has none.
+  [[nodiscard]] Bytes vdso() const noexcept { return sections_.bytes(Tag::vdso); }
   /// What is kept of an open file besides its record; empty for none.
   [[nodiscard]] Bytes payload(const descriptor::FileRecord& file) const noexcept {
     return descriptor::payload_of(sections_.bytes(Tag::file_data), file.data);
@@ -103,7 +105,7 @@ inline Result<DescriptorView> DescriptorView::parse(Bytes bytes) noexcept {
   for (const auto check :
        {check_strings, check_mm, check_machine, check_vmas, check_owners, check_runs, check_threads,
         check_sigactions, check_files, check_limits, check_auxv, check_process_attributes,
-        check_scheduling, check_timers, check_pending_signals}) {
+        check_scheduling, check_timers, check_pending_signals, check_vdso}) {
     if (const Error e = check(*sections); e.code != Errc::ok) return e;
   }
   return DescriptorView(*sections);

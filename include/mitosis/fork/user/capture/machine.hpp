@@ -12,12 +12,14 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
 namespace mitosis::capture {
 
 /// The same for all processes of a machine, so read once.
 struct Machine {
-  std::uint64_t vdso_hash = 0;  ///< 0 where there is no vdso
+  std::uint64_t vdso_hash = 0;     ///< 0 where there is no vdso
+  std::vector<std::uint8_t> vdso;  ///< its bytes, without the zeros at the end
   std::string kernel_release;
   std::string cpu_features;  ///< comma-separated, as /proc/cpuinfo names them
 };
@@ -40,8 +42,11 @@ inline Machine read_machine() {
     if (const auto mappings = parse_maps(view(*text))) {
       for (const Mapping& m : *mappings) {
         if (m.path != "[vdso]") continue;
-        machine.vdso_hash =
-            vdso_hash(Bytes(reinterpret_cast<const std::uint8_t*>(m.start), m.end - m.start));
+        const Bytes vdso(reinterpret_cast<const std::uint8_t*>(m.start), m.end - m.start);
+        machine.vdso_hash = vdso_hash(vdso);
+        std::size_t used = vdso.size();
+        while (used > 0 && vdso[used - 1] == 0) --used;
+        machine.vdso.assign(vdso.data(), vdso.data() + used);
       }
     }
   }
@@ -69,6 +74,7 @@ inline void describe_machine(DescriptorBuilder& builder) {
   builder.machine.xfeatures = arch::xfeatures();
   builder.machine.xstate_size = arch::xstate_size();
   builder.machine.vdso_hash = machine.vdso_hash;
+  builder.vdso = machine.vdso;
   builder.machine.kernel_release = builder.string(machine.kernel_release);
   builder.machine.cpu_features = builder.string(machine.cpu_features);
   builder.machine.monotonic_ns = detail::clock_ns(CLOCK_MONOTONIC);

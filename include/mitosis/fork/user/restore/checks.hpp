@@ -9,7 +9,7 @@
 #include <mitosis/fork/user/arch/restore.hpp>
 #include <mitosis/fork/user/restore/address_space.hpp>
 #include <mitosis/fork/user/restore/check_threads.hpp>
-#include <mitosis/fork/user/vdso_hash.hpp>
+#include <mitosis/fork/user/restore/vdso.hpp>
 #include <mitosis/mem/descriptor/view.hpp>
 
 #include <cerrno>
@@ -17,51 +17,6 @@
 #include <string_view>
 
 namespace mitosis::restore {
-
-/// What the launcher's side of the comparison is.
-struct Machine {
-  std::uint64_t xfeatures = 0;
-  Range vvar, vvar_vclock, vdso;
-  std::uint64_t vdso_hash = 0;
-  const char* kernel_release = "";  ///< not owned
-};
-
-/// The ranges of a descriptor's vvar, vvar_vclock and vdso; empty where there is none.
-struct SpecialRanges {
-  Range vvar, vvar_vclock, vdso;
-};
-inline SpecialRanges special_ranges(const DescriptorView& view) noexcept {
-  SpecialRanges found;
-  for (const descriptor::VmaRecord& vma : view.vmas()) {
-    const Range range = {vma.start, vma.end};
-    if (descriptor::VmaKind{vma.kind} == descriptor::VmaKind::vvar) found.vvar = range;
-    if (descriptor::VmaKind{vma.kind} == descriptor::VmaKind::vdso) found.vdso = range;
-    if (descriptor::VmaKind{vma.kind} == descriptor::VmaKind::vvar_vclock) {
-      found.vvar_vclock = range;
-    }
-  }
-  return found;
-}
-
-/// vdso_mismatch unless the parent's vdso and its data pages are as long and as far apart as here,
-/// and its code is the same: the child's memory holds addresses inside it.
-inline Result<void> check_vdso(const DescriptorView& view, const Machine& here) noexcept {
-  const SpecialRanges parent = special_ranges(view);
-  if (parent.vdso.empty()) return {};  // the parent had none mapped
-  const auto same = [&](const Range& theirs, const Range& ours) {
-    if (theirs.empty() || ours.empty()) return theirs.empty() && ours.empty();
-    return theirs.bytes() == ours.bytes() &&
-           theirs.start - parent.vdso.start == ours.start - here.vdso.start;
-  };
-  if (!here.vdso.empty() && same(parent.vdso, here.vdso) && same(parent.vvar, here.vvar) &&
-      same(parent.vvar_vclock, here.vvar_vclock) && view.machine().vdso_hash == here.vdso_hash) {
-    return {};
-  }
-  Error error(Errc::vdso_mismatch, "the parent's is of Linux ");
-  error.subject.append(view.string(view.machine().kernel_release));
-  error.subject.append(", this one of Linux ").append(here.kernel_release);
-  return error.in("check the kernel");
-}
 
 /// missing_cpu_feature, the features named, unless this CPU has all that the parent's had.
 inline Result<void> check_cpu(const DescriptorView& view, const Machine& here) noexcept {
@@ -99,7 +54,7 @@ inline Result<void> check_lowest_address(const DescriptorView& view) noexcept {
 
 /// wrong_architecture, missing_cpu_feature, vdso_mismatch, unsupported_process, bad_descriptor or
 /// address_in_use, the thing that is wrong named. (The page size is checked by the view.)
-inline Result<void> check_machine(const DescriptorView& view, const Machine& here) noexcept {
+inline Result<void> check_machine(const DescriptorView& view, const Machine& here) {
   if (view.arch() != arch::this_arch) {
     Error error(Errc::wrong_architecture, "the descriptor's architecture is number ");
     descriptor::append_number(error.subject, static_cast<std::uint64_t>(view.arch()));
@@ -119,8 +74,7 @@ inline Machine look_at_machine(const AddressSpace& own, utsname& name) noexcept 
   here.vvar_vclock = own.vvar_vclock;
   here.vdso = own.vdso;
   if (!own.vdso.empty()) {
-    here.vdso_hash =
-        vdso_hash(Bytes(reinterpret_cast<const std::uint8_t*>(own.vdso.start), own.vdso.bytes()));
+    here.vdso_hash = vdso_hash(own_vdso(own.vdso));
   }
   if (::uname(&name) == 0) here.kernel_release = name.release;
   return here;

@@ -53,8 +53,8 @@ inline Result<void> take_over(const local::ChannelView& agent, const ResumeReque
 
   // ---- 5. Write the program, while the agent gets ready ---------------------------------------
   const bool cache_local = static_cast<bool>(offer->cache);
-  auto room =
-      make_room(*view, {cache_local, opened->mapped.carried()}, *own, late_ops(opened->files));
+  auto room = make_room(*view, {cache_local, opened->mapped.carried()}, *own, here,
+                        late_ops(opened->files));
   if (!room) return room.error();
   if (Result<void> written = room->trampoline.write(
           *view, view->machine().xfeatures & here.xfeatures, birth_of(request, *offer));

@@ -8,10 +8,13 @@
 #include <mitosis/fork/user/restore/layout.hpp>
 #include <mitosis/fork/user/restore/op.hpp>
 #include <mitosis/fork/user/restore/trampoline.hpp>
+#include <mitosis/fork/user/restore/vdso.hpp>
 #include <mitosis/fork/user/restore/write_memory.hpp>
 #include <mitosis/fork/user/restore/write_threads.hpp>
 
+#include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -20,19 +23,41 @@ namespace mitosis::restore {
 struct Room {
   std::vector<Mapping> mappings;
   Trampoline trampoline;
-  OwnMemory scratch;  ///< program, ops and their data; behind them the parking of vdso and vvar
-  std::uint64_t program_bytes = 0;
+  /// Program, ops and their data; behind them the parking of vdso and vvar, and behind that, where
+  /// the kernel is another, the redirected copy of the parent's vdso.
+  OwnMemory scratch;
+  OwnMemory home;  ///< then also: where this machine's vdso will be in the child
+  std::uint64_t program_bytes = 0, parking_bytes = 0;
   std::size_t max_ops = 0;
 
   [[nodiscard]] Keep keep() const noexcept {
-    return {trampoline.range(), scratch.range(), scratch.range().start + program_bytes};
+    const std::uint64_t parking = scratch.range().start + program_bytes;
+    return {trampoline.range(), scratch.range(), parking, home.range(), parking + parking_bytes};
   }
 };
 
+namespace detail {
+/// Puts the redirected copy of the parent's vdso at the end of the scratch, executable.
+inline Result<void> put_vdso_copy(const DescriptorView& view, const AddressSpace& own,
+                                  const Room& room) {
+  const std::uint64_t bytes = special_ranges(view).vdso.bytes();
+  const std::uint64_t at = room.home.range().start + (own.vdso.start - vdso_span(own).start);
+  const auto image = redirect_vdso(view.vdso(), bytes, own_vdso(own.vdso), at);
+  if (!image) return image.error();
+  void* const to = reinterpret_cast<void*>(room.keep().image);
+  std::memcpy(to, image->data(), image->size());
+  if (::mprotect(to, bytes, PROT_READ | PROT_EXEC) != 0) {
+    return Error(Errc::system_call_failed, "mprotect", errno).in("redirect the parent's vdso");
+  }
+  return {};
+}
+}  // namespace detail
+
 /// Lays the child out and maps what the restorer needs around it. `own` is the launcher's memory,
-/// `late_ops` what the files need besides two ops each.
+/// `here` its machine, `late_ops` what the files need besides two ops each.
 inline Result<Room> make_room(const DescriptorView& view, LayoutOptions options,
-                              const AddressSpace& own, std::size_t late_ops = 0) {
+                              const AddressSpace& own, const Machine& here,
+                              std::size_t late_ops = 0) {
   auto mappings = layout(view, options);
   if (!mappings) return mappings.error();
   Occupied occupied(own.mapped, *mappings);
@@ -49,10 +74,26 @@ inline Result<Room> make_room(const DescriptorView& view, LayoutOptions options,
       whole_pages(fixed_bytes + max_ops * sizeof(Op) + mappings->size() * sizeof(uffdio_register) +
                   view.auxv().size() + threads * bytes_a_thread +
                   starts * sizeof(descriptor::PendingSignalRecord) + late_ops * late_op_bytes);
-  auto scratch = OwnMemory::find(program_bytes + parking_bytes(own), user_address_end, occupied);
+  const bool same_vdso = is_same_vdso(view, here);
+  const std::uint64_t copy_bytes = same_vdso ? 0 : special_ranges(view).vdso.bytes();
+  Room room;
+  if (!same_vdso) {
+    auto home = OwnMemory::find(vdso_span(own).bytes(), user_address_end, occupied);
+    if (!home) return home.error();
+    room.home = std::move(*home);
+  }
+  auto scratch =
+      OwnMemory::find(program_bytes + parking_bytes(own) + copy_bytes, user_address_end, occupied);
   if (!scratch) return scratch.error();
-  return Room{std::move(*mappings), std::move(*trampoline), std::move(*scratch), program_bytes,
-              max_ops};
+  room.mappings = std::move(*mappings);
+  room.trampoline = std::move(*trampoline);
+  room.scratch = std::move(*scratch);
+  room.program_bytes = program_bytes;
+  room.parking_bytes = parking_bytes(own);
+  room.max_ops = max_ops;
+  if (same_vdso) return room;
+  if (Result<void> put = detail::put_vdso_copy(view, own, room); !put) return put.error();
+  return room;
 }
 
 }  // namespace mitosis::restore

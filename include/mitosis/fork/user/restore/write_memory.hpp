@@ -11,7 +11,9 @@
 #include <mitosis/fork/user/restore/mapped_files.hpp>
 #include <mitosis/fork/user/restore/program_writer.hpp>
 
+#include <algorithm>
 #include <cstdint>
+#include <utility>
 
 namespace mitosis::restore {
 
@@ -21,11 +23,24 @@ struct Keep {
   Range trampoline;
   Range scratch;
   std::uint64_t parking = 0;
+  Range home;               ///< where this machine's vdso goes for good; empty: to the parent's
+  std::uint64_t image = 0;  ///< then the redirected copy of the parent's, in `scratch` too
 };
 
 /// Bytes that vdso and vvar need while parked.
 inline std::uint64_t parking_bytes(const AddressSpace& own) noexcept {
   return own.vvar.bytes() + own.vvar_vclock.bytes() + own.vdso.bytes();
+}
+
+/// From the first to the last of vvar, vvar_vclock and vdso, which lie together.
+inline Range vdso_span(const AddressSpace& own) noexcept {
+  Range span = own.vdso;
+  for (const Range& r : {own.vvar, own.vvar_vclock}) {
+    if (r.empty()) continue;
+    span.start = std::min(span.start, r.start);
+    span.end = std::max(span.end, r.end);
+  }
+  return span;
 }
 
 /// Moves vdso and vvar to where they park; after `write_unmap`, `write_vdso_to` moves them on.
@@ -40,17 +55,26 @@ inline void write_vdso_parking(const AddressSpace& own, const Keep& keep, Progra
   }
 }
 
-/// To the parent's addresses; both have the same pieces of the same sizes (check_vdso), or the
-/// parent had none.
-inline void write_vdso_to(const SpecialRanges& parent, const Keep& keep, ProgramWriter& program) {
+/// To the parent's addresses; both have the same pieces of the same sizes (is_same_vdso), or the
+/// parent had none. With a home there, at the same distances, and the copy to the parent's.
+inline void write_vdso_to(const AddressSpace& own, const SpecialRanges& parent, const Keep& keep,
+                          ProgramWriter& program) {
   program.step("move the vdso");
+  const auto move = [&program](std::uint64_t from, const Range& to) {
+    program.op_returning(to.start, SYS_mremap, from, to.bytes(), to.bytes(),
+                         MREMAP_MAYMOVE | MREMAP_FIXED, to.start);
+  };
+  if (parent.vdso.empty()) return;
   std::uint64_t from = keep.parking;
-  for (const Range& r : {parent.vvar, parent.vvar_vclock, parent.vdso}) {
-    if (r.empty()) continue;
-    program.op_returning(r.start, SYS_mremap, from, r.bytes(), r.bytes(),
-                         MREMAP_MAYMOVE | MREMAP_FIXED, r.start);
-    from += r.bytes();
+  const std::uint64_t up = keep.home.start - vdso_span(own).start;  // modulo 2^64
+  for (const auto& [ours, theirs] : {std::pair(own.vvar, parent.vvar),
+                                     {own.vvar_vclock, parent.vvar_vclock},
+                                     {own.vdso, parent.vdso}}) {
+    if (ours.empty()) continue;
+    move(from, keep.home.empty() ? theirs : Range{ours.start + up, ours.end + up});
+    from += ours.bytes();
   }
+  if (!keep.home.empty()) move(keep.image, parent.vdso);
 }
 
 /// Unmaps all of the launcher but `keep`.
@@ -121,7 +145,8 @@ inline void write_watches(Span<const Mapping> mappings, const Keep& keep, int uf
   Faults mode = Faults::none;
   for (const Mapping& m : mappings) {
     const bool joins = m.faults == mode && !within(keep.trampoline, open.end, m.start) &&
-                       !within(keep.scratch, open.end, m.start);
+                       !within(keep.scratch, open.end, m.start) &&
+                       !within(keep.home, open.end, m.start);
     if (joins) {
       open.end = m.end;
       continue;

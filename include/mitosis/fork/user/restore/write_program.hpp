@@ -29,7 +29,7 @@ inline Result<const OpProgram*> write_program(const DescriptorView& view, const 
   write_plain_personality(program);
   write_vdso_parking(own, keep, program);
   write_unmap(keep, program);
-  write_vdso_to(special_ranges(view), keep, program);
+  write_vdso_to(own, special_ranges(view), keep, program);
   write_mappings(view, room.mappings, opened.mapped, cache, program);
   write_watches(room.mappings, keep, uffd, program);
   // What is noted in the kernel; last the files, of which the steps before used some.

@@ -25,6 +25,11 @@ inline bool is_native(const descriptor::ThreadRecord& thread) noexcept {
   return thread.registers[reg_cs] == user_code_segment;
 }
 
+/// Where the thread goes on.
+inline std::uint64_t instruction_of(const descriptor::ThreadRecord& thread) noexcept {
+  return thread.registers[reg_rip];
+}
+
 /// Whether the kernel takes them (arch_prctl(2): addresses of user space only).
 inline bool has_valid_pointers(const descriptor::ThreadRecord& thread) noexcept {
   constexpr std::uint64_t end = 0x7ffffffff000;

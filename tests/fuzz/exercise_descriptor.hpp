@@ -70,7 +70,10 @@ inline void walk(const DescriptorView& view) {
   for (const std::uint8_t byte : view.auxv()) read += byte;
   for (const ProcessRecord p : view.process()) read += p.personality;
   for (const SchedulingRecord r : view.scheduling()) require(r.nice < 20, "nice");
-  for (const TimerRecord t : view.timers()) require(t.id >= 0 && t.signal <= 64, "timers");
+  for (const TimerRecord t : view.timers()) {
+    const bool silent = t.notify == static_cast<std::uint32_t>(TimerNotify::none);
+    require(t.id >= 0 && (silent || t.signal <= 64), "timers");
+  }
   const auto threads = static_cast<std::int64_t>(view.threads().size());
   for (const PendingSignalRecord p : view.pending_signals()) {
     require(p.signal > 0 && p.signal <= 64 && p.thread < threads, "pending signals");

@@ -104,6 +104,14 @@ Command add_spawn(CLI::App& root) {
       ->capture_default_str()
       ->type_name("N")
       ->check(CLI::Range(1u, 65'536u));
+  app->add_flag_callback(
+      "--pidns", [&request] { request.flags |= local::spawn_pid_namespace; },
+      "each in a pid namespace of its own, with the parent's process and thread numbers, its own\n"
+      "/proc and an init; and with clocks as by --timens (the agent needs CAP_SYS_ADMIN)");
+  app->add_flag_callback(
+      "--timens", [&request] { request.flags |= local::spawn_time_namespace; },
+      "each in a time namespace of its own: its monotonic clocks go on from the parent's as of\n"
+      "prepare (the agent needs CAP_SYS_ADMIN and CAP_SYS_TIME)");
   app->add_flag("--wait,!--no-wait", arguments->wait, "whether to wait until they have ended");
   app->add_flag("--null", arguments->null, "give them /dev/null for all three");
   add_json(*app, arguments->json);

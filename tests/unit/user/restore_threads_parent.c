@@ -2,10 +2,13 @@
  * A program of many threads that the restore tests capture, each in another state: waiting for a
  * mutex, sleeping, computing with vector registers. Resumed, each checks what is its own. Exits
  * with 0, or with the number of the check that failed. World: user.
- * Usage: restore_threads_parent FACTS-FILE THREADS */
+ * Usage: restore_threads_parent FACTS-FILE THREADS [same|own]
+ * same: after the resume all numbers are as before, and another user has no capabilities.
+ * own: then a real-time signal waits for thread 2, and it has a nice of 5. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -14,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -32,7 +36,7 @@ static struct {
   struct thread_facts threads[most];
 } facts;
 
-static int threads;
+static int threads, same, own;
 static atomic_int ready, seen, resumed, release;
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* held by the leader at the capture */
 static pthread_mutex_t robust[most];
@@ -46,6 +50,13 @@ static __thread volatile int signals_seen;
 static void on_signal(int signal) {
   char here;
   signals_seen = &here >= stacks[mine] && &here < stacks[mine] + altstack_bytes ? signal : -1;
+}
+
+static int has_capabilities(void) {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct data[2];
+  if (syscall(SYS_capget, &header, data) != 0) return 1;
+  return (data[0].permitted | data[1].permitted | data[0].effective | data[1].effective) != 0;
 }
 
 /* Keeps values in vector registers until the program has been resumed. */
@@ -75,6 +86,7 @@ static void* run(void* argument) {
   sigemptyset(&mask);
   sigaddset(&mask, SIGRTMIN + i % 8);
   pthread_sigmask(SIG_SETMASK, &mask, NULL);
+  if (same) pthread_mutex_lock(&robust[i]);
   struct thread_facts* f = &facts.threads[i];
   f->tid = (uint64_t)syscall(SYS_gettid);
   prctl(PR_GET_TID_ADDRESS, &f->clear_child_tid, 0, 0, 0);
@@ -97,6 +109,13 @@ static void* run(void* argument) {
   CHECK(13, strcmp(name, other) == 0);
   pthread_sigmask(SIG_SETMASK, NULL, &mask);
   for (int k = 0; k < 8; ++k) CHECK(14, sigismember(&mask, SIGRTMIN + k) == (k == i % 8));
+  sigset_t waiting;
+  sigpending(&waiting);
+  if (own) {
+    const int third = i == 2;
+    CHECK(21, sigismember(&waiting, SIGRTMIN + 2) == third);
+    CHECK(22, getpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid)) == (third ? 5 : 0));
+  }
   signals_seen = 0;
   /* The C library sends it to the number that it keeps of this thread. */
   CHECK(15, pthread_kill(pthread_self(), SIGUSR1) == 0 && signals_seen == SIGUSR1);
@@ -107,14 +126,18 @@ static void* run(void* argument) {
   pthread_mutex_init(&error_check, &kind);
   CHECK(16, pthread_mutex_lock(&error_check) == 0);
   CHECK(17, error_check.__data.__owner == (int)syscall(SYS_gettid));
-  CHECK(18, pthread_mutex_lock(&robust[i]) == 0); /* and is never unlocked */
+  CHECK(19, !same || (pid_t)f->tid == (pid_t)syscall(SYS_gettid));
+  CHECK(20, !same || geteuid() == 0 || !has_capabilities());
+  if (!same) CHECK(18, pthread_mutex_lock(&robust[i]) == 0); /* and is never unlocked */
   atomic_fetch_add(&seen, 1);
   while (!release) usleep(1000);
   return (void*)(intptr_t)(i + 1);
 }
 
 int main(int argc, char** argv) {
-  CHECK(98, argc == 3 && (threads = atoi(argv[2])) <= most);
+  same = argc == 4 && strcmp(argv[3], "same") == 0;
+  own = argc == 4 && strcmp(argv[3], "own") == 0;
+  CHECK(98, argc >= 3 && (threads = atoi(argv[2])) <= most);
   struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
   sigaction(SIGUSR1, &action, NULL);
   struct sigaction quiet = {.sa_handler = SIG_IGN};
@@ -137,7 +160,9 @@ int main(int argc, char** argv) {
   if (write(fd, &facts, sizeof facts) != (ssize_t)sizeof facts) _exit(99);
   close(fd);
 
-  CHECK(1, syscall(SYS_tgkill, getpid(), getpid(), SIGSTOP) == 0);
+  const pid_t number = getpid();
+  CHECK(1, syscall(SYS_tgkill, number, number, SIGSTOP) == 0);
+  CHECK(8, !same || (getpid() == number && (geteuid() == 0 || !has_capabilities())));
   resumed = 1;
   pthread_mutex_unlock(&gate);
   while (seen < threads) { /* again and again: one may be about to sleep */
@@ -159,6 +184,7 @@ int main(int argc, char** argv) {
   pthread_t more;
   for (int i = 0; i < threads; ++i) pthread_mutex_consistent(&robust[i]);
   pthread_mutex_unlock(&robust[0]);
+  same = own = 0;
   CHECK(5, pthread_create(&more, NULL, run, (void*)(intptr_t)0) == 0);
   CHECK(6, pthread_join(more, NULL) == 0);
   CHECK(7, printf("restored\n") > 0 && fflush(stdout) == 0);

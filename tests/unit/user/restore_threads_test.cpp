@@ -5,6 +5,8 @@
 
 #include <sys/resource.h>
 
+#include <mitosis/fork/user/agent/namespaces.hpp>
+
 namespace mitosis::restore::test {
 namespace {
 
@@ -15,11 +17,11 @@ class RestoreThreads : public RestoreFixture {
     RestoreFixture::SetUp();
     if (!IsSkipped()) parent_.reset();
   }
-  void start(int threads) {
+  void start(int threads, std::vector<std::string> more = {}) {
     const std::string facts_path = directory_ + "/facts";
-    parent_ = std::make_unique<CapturedProgram>(
-        std::vector<std::string>{RESTORE_THREADS_PARENT, facts_path, std::to_string(threads)},
-        directory_);
+    std::vector<std::string> argv = {RESTORE_THREADS_PARENT, facts_path, std::to_string(threads)};
+    argv.insert(argv.end(), more.begin(), more.end());
+    parent_ = std::make_unique<CapturedProgram>(argv, directory_);
     ASSERT_TRUE(parent_->stopped());
     const std::string facts = slurp(facts_path);
     threads_.resize(static_cast<std::size_t>(threads));
@@ -49,6 +51,52 @@ TEST_F(RestoreThreads, SoDo150AgainAndAgain) {
     TestAgent agent(*parent_, bytes);
     EXPECT_RESTORED(agent, resume(agent));
   }
+}
+
+TEST_F(RestoreThreads, InAPidNamespaceTheyHaveTheirNumbers) {
+  if (::getuid() != 0) GTEST_SKIP() << "needs root";
+  start(5, {"same"});
+  for (const uid_t user : {0u, 61234u}) {
+    TestAgent agent(*parent_, describe_threads().finish());
+    const int status = in_launcher(agent, [&] {
+      const auto made =
+          agent::fork_into_namespaces({.pid = static_cast<std::uint32_t>(parent_->pid())});
+      if (made.pid < 0) return 90;
+      if (made.pid == 0) {
+        ::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
+        if (user != 0 && (::setresuid(user, user, user) != 0 ||
+                          !agent::keep_one_capability(CAP_CHECKPOINT_RESTORE))) {
+          ::_exit(91);
+        }
+        ResumeRequest request;
+        request.same_numbers = true;
+        const auto refused = take_over(local::ChannelView(agent.socket()), request);
+        std::fprintf(stderr, "%s\n", describe(refused.error()).c_str());
+        ::_exit(92);
+      }
+      int child = 0;
+      ::waitpid(made.pid, &child, 0);
+      return WIFEXITED(child) ? WEXITSTATUS(child) : 93;
+    });
+    EXPECT_RESTORED(agent, status);
+  }
+}
+
+TEST_F(RestoreThreads, EachHasItsOwnSchedulingAndPendingSignals) {
+  start(5, {"own"});
+  auto b = describe_threads();
+  b.scheduling.resize(6);
+  b.scheduling[3].nice = 5;  // [0] is the first thread
+  descriptor::PendingSignalRecord pending = {};
+  pending.thread = 3;
+  pending.signal = static_cast<std::uint32_t>(SIGRTMIN + 2);
+  siginfo_t info = {};
+  info.si_signo = SIGRTMIN + 2;
+  info.si_code = SI_QUEUE;
+  std::memcpy(pending.info, &info, sizeof info);
+  b.pending_signals.push_back(pending);
+  TestAgent agent(*parent_, b.finish());
+  EXPECT_RESTORED(agent, resume(agent));
 }
 
 TEST_F(RestoreThreads, AThreadThatCannotBeMadeIsReportedAndEndsTheProcess) {

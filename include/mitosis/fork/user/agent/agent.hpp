@@ -113,6 +113,7 @@ inline int run_spawned(const SpawnOrder& order) {
     const std::string line = std::string("mitosis: resume: ") + sentence + "\n";
     (void)!::write(STDERR_FILENO, line.data(), line.size());
   };
+  request.same_numbers = order.namespaces.pid != 0;
   const local::ChannelView channel(order.channel);
   auto failed = restore::take_over(channel, request);
   (void)channel.send(local::Failed{failed.error()}, local::within(std::chrono::seconds(1)));

@@ -49,7 +49,7 @@ class Keeper {
   void tell(const SpawnNotice& notice);
   void send_notices();
   void reap(bool& worker_died, int& worker_status);
-  int spawn(const SpawnOrder& order, int& pidfd);
+  MadeProcess spawn(const SpawnOrder& order, int& pidfd);
   void kill_children() noexcept;
 
   StateTable& table_;

@@ -21,6 +21,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
 namespace mitosis::agent {
 
@@ -126,14 +127,17 @@ inline void Keeper::close_what_the_worker_left() {
   for (const int fd : orphans) ::close(fd);
 }
 
-/// Forks one process that will take over a parent's image; returns its pid or -errno.
-inline int Keeper::spawn(const SpawnOrder& order, int& pidfd) {
-  const pid_t pid = ::fork();
-  if (pid < 0) return -errno;
-  if (pid > 0) {
-    pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-    return pid;
+/// Forks one process that will take over a parent's image.
+inline MadeProcess Keeper::spawn(const SpawnOrder& order, int& pidfd) {
+  MadeProcess made = {.pid = 0, .step = "fork"};
+  if (order.namespaces.any()) {
+    made = fork_into_namespaces(order.namespaces);
+  } else {
+    made.pid = ::fork();
+    if (made.pid < 0) made.pid = -errno;
   }
+  if (made.pid > 0) pidfd = static_cast<int>(::syscall(SYS_pidfd_open, made.pid, 0));
+  if (made.pid != 0) return made;
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -146,8 +150,12 @@ inline int Keeper::spawn(const SpawnOrder& order, int& pidfd) {
   if (order.channel == 3) mine.channel = 3;
   ::close_range(4, ~0u, 0);
   const Identity& who = order.identity;
+  // To give its threads their numbers takes one capability, which the restorer gives up.
+  const bool numbers = order.namespaces.pid != 0 && who.uid != 0;
+  if (numbers) ::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
   if (::setgroups(who.group_count, who.groups) != 0 ||
-      ::setresgid(who.gid, who.gid, who.gid) != 0 || ::setresuid(who.uid, who.uid, who.uid) != 0) {
+      ::setresgid(who.gid, who.gid, who.gid) != 0 || ::setresuid(who.uid, who.uid, who.uid) != 0 ||
+      (numbers && !keep_one_capability(CAP_CHECKPOINT_RESTORE))) {
     ::_exit(126);
   }
   ::setsid();
@@ -160,13 +168,14 @@ inline void Keeper::serve_order() {
   if (n != ssize_t{sizeof order}) return;
   SpawnNotice notice{.ticket = order.ticket};
   int pidfd = -1;
-  const int pid = spawn(order, pidfd);
-  if (pid > 0) {
-    notice.pid = pid;
+  const MadeProcess made = spawn(order, pidfd);
+  if (made.pid > 0) {
+    notice.pid = made.pid;
     notice.pidfd = pidfd;
-    spawned_.emplace(pid, order.ticket);
+    spawned_.emplace(made.pid, order.ticket);
   } else {
-    notice.status = -pid;
+    notice.status = -made.pid;
+    std::memcpy(notice.step, made.step, sizeof notice.step);
   }
   tell(notice);
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <mitosis/base/ids.hpp>
+#include <mitosis/fork/user/agent/namespaces.hpp>
 
 #include <cstdint>
 
@@ -27,6 +28,7 @@ struct SpawnOrder {
   HandlerId handler{};
   AuthKey key;
   char policy[64] = {};
+  Namespaces namespaces;
 };
 
 /// Keeper to worker: the process of `ticket` runs (`status` 0), could not be made (`status` is an
@@ -37,6 +39,7 @@ struct SpawnNotice {
   std::int32_t pidfd = -1;
   std::int32_t status = 0;
   std::uint32_t exited = 0;
+  char step[92] = {};  ///< what has failed
 };
 
 }  // namespace mitosis::agent

@@ -11,6 +11,7 @@
 #include <spdlog/spdlog.h>
 
 #include <mitosis/fork/user/agent/pager.hpp>
+#include <mitosis/fork/user/agent/proc_namespace.hpp>
 
 #include <cstdio>
 #include <cstdlib>
@@ -109,6 +110,7 @@ inline void Pager::adopt_fork(ServedChild& entry, int uffd) {
   slot->poison = from.poison;
   slot->id = table_.next_id.fetch_add(1);
   slot->forked_from = from.id;
+  slot->pid_namespace = from.pid_namespace;
   slot->started_ns = static_cast<std::uint64_t>(tcp::monotonic_now());
   slot->machine = from.machine;
   slot->handler = from.handler;
@@ -135,8 +137,14 @@ inline void Pager::adopt_fork(ServedChild& entry, int uffd) {
   after(kept);
 }
 
-/// Which process a thread belongs to; a forked process introduces itself by its first fault.
+/// Which process a thread belongs to; a forked process introduces itself by its first fault. The
+/// kernel tells the thread's number as its own pid namespace has it.
 inline void Pager::learn_pid(ServedChild& entry, std::uint32_t tid) {
+  static const std::uint64_t ours = pid_namespace_of("self");
+  if (const std::uint64_t theirs = entry.slot->pid_namespace; theirs != 0 && theirs != ours) {
+    tid = process_in(theirs, tid);
+    if (tid == 0) return;
+  }
   char path[48];
   std::snprintf(path, sizeof path, "/proc/%u/status", tid);
   const UniqueFd status(::open(path, O_RDONLY | O_CLOEXEC));

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 
 #include <mitosis/fork/user/agent/cache_layout.hpp>
+#include <mitosis/fork/user/agent/proc_namespace.hpp>
 #include <mitosis/fork/user/agent/session.hpp>
 #include <mitosis/fork/user/restore/layout.hpp>
 #include <mitosis/policy/matrix.hpp>
@@ -14,6 +15,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <iterator>
+#include <string>
 
 namespace mitosis::agent {
 
@@ -147,6 +149,7 @@ inline Result<void> Session::resume(const local::Packet& packet) {
   slot->poison = *poison ? 1 : 0;
   slot->id = id;
   slot->forked_from = 0;
+  slot->pid_namespace = pid_namespace_of(std::to_string(answer->sender.pid));
   slot->started_ns = static_cast<std::uint64_t>(tcp::monotonic_now());
   slot->machine = image->name().machine;
   slot->handler = image->name().handler;

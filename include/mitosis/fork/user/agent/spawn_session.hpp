@@ -105,6 +105,20 @@ inline Result<void> Session::spawn(local::Packet packet) {
   batch.order.handler = message->handler;
   batch.order.key = message->key;
   std::snprintf(batch.order.policy, sizeof batch.order.policy, "%s", message->policy.c_str());
+  const descriptor::MachineRecord machine = (*image)->view().machine();
+  if ((message->flags & local::spawn_pid_namespace) != 0) {
+    batch.order.namespaces.pid = (*image)->view().threads()[0].tid;
+    if (batch.order.namespaces.pid == 0) {
+      return Error(Errc::unsupported_process, "its descriptor does not tell its process number")
+          .of_handler(message->handler)
+          .in("spawn in a pid namespace");
+    }
+  }
+  if ((message->flags & (local::spawn_pid_namespace | local::spawn_time_namespace)) != 0) {
+    batch.order.namespaces.time = 1;
+    batch.order.namespaces.monotonic_ns = machine.monotonic_ns;
+    batch.order.namespaces.boottime_ns = machine.boottime_ns;
+  }
   batch.image = *image;
   batch.tell = std::make_shared<const detail::ExitTeller>(
       UniqueFd(::fcntl(channel_.fd(), F_DUPFD_CLOEXEC, 0)));

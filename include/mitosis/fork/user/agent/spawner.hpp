@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -31,7 +32,7 @@ class Spawner {
     int pid = 0;
     UniqueFd pidfd;
   };
-  static constexpr std::chrono::seconds order_deadline{5};
+  static constexpr std::chrono::seconds order_deadline{10};
 
   /// `epoch` differs from one worker to the next, so that a notice meant for a dead worker is never
   /// taken for one of ours.
@@ -66,8 +67,12 @@ class Spawner {
     }
     if (waiting.pid <= 0) {
       const int failed = waiting.status;
+      const std::string step = std::move(waiting.step);
       waiting_.erase(order.ticket);
-      return Error(Errc::system_call_failed, "fork", failed).in("fork a child");
+      const bool privilege = failed == EPERM && order.namespaces.any();
+      return Error(privilege ? Errc::missing_privilege : Errc::system_call_failed, step.c_str(),
+                   failed)
+          .in("fork a child");
     }
     Process process{waiting.pid, std::move(waiting.pidfd)};
     if (waiting.exited) {  // it was quicker than we
@@ -86,6 +91,7 @@ class Spawner {
   struct Waiting {
     bool answered = false, exited = false, told = false;
     int pid = 0, status = 0;
+    std::string step;
     UniqueFd pidfd;
     OnExit on_exit;
   };
@@ -114,6 +120,7 @@ class Spawner {
     if (notice.exited == 0) {
       waiting.answered = true;
       waiting.pid = notice.pid;
+      waiting.step = notice.step;
       waiting.pidfd = UniqueFd(notice.pidfd);
       changed_.notify_all();
     } else if (!waiting.told) {

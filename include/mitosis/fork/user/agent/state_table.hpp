@@ -36,6 +36,7 @@ struct ChildSlot {
   std::uint32_t poison;                   ///< UFFDIO_POISON is there
   std::uint64_t id;                       ///< grows; names the child in `ps`
   std::uint64_t forked_from;              ///< id, 0 for a resumed child
+  std::uint64_t pid_namespace;            ///< of pid_namespace_of(); 0: not known
   std::uint64_t started_ns;               ///< CLOCK_MONOTONIC
   MachineId machine;                      ///< of the parent
   HandlerId handler;

@@ -15,6 +15,11 @@ enum SpawnFlag : std::uint32_t {
   /// Keep one resumed and frozen child, and clone the others from it. Not yet done by any agent:
   /// refused by name.
   spawn_local_template = 1,
+  /// Each child in a pid namespace of its own with the parent's process and thread numbers, its own
+  /// /proc, and a time namespace too.
+  spawn_pid_namespace = 2,
+  /// Each child in a time namespace of its own: its clocks go on from the parent's as of prepare.
+  spawn_time_namespace = 4,
 };
 
 /// Makes `count` children with the caller's identity and with the file descriptors that come along

@@ -61,7 +61,8 @@ inline Result<void> take_over(const local::ChannelView& agent, const ResumeReque
       !written) {
     return written;
   }
-  auto program = write_program(*view, *own, *opened, offer->cache.get(), *room, permitted, *timers);
+  auto program = write_program(*view, *own, *opened, offer->cache.get(), *room, permitted, *timers,
+                               request.same_numbers);
   if (!program) return program.error();
 
   // ---- 6. Wait for the agent ------------------------------------------------------------------

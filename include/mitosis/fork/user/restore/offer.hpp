@@ -30,6 +30,9 @@ struct ResumeRequest {
   std::chrono::milliseconds patience{30'000};
   /// Told what the child will lack because the caller may not have it; null: nobody.
   void (*warn)(const char* sentence) = nullptr;
+  /// The caller has the parent's process number, and CAP_CHECKPOINT_RESTORE to give its threads
+  /// theirs. Unless it is root's, the child has no capability then.
+  bool same_numbers = false;
 };
 
 /// A descriptor's bytes, mapped: the memfd is sealed, so nothing changes them.

@@ -43,6 +43,8 @@ class ProgramWriter {
     add({static_cast<std::uint64_t>(nr), {word(args)...}, expect, 0, 0, op_equal});
   }
   void add(Op op);
+  /// Where the next op will be: an op before it may store its argument there.
+  [[nodiscard]] std::uint64_t next_op() const noexcept { return address(ops_); }
 
   /// Copies bytes to where ops can point at them; returns their address.
   std::uint64_t put(Bytes bytes);

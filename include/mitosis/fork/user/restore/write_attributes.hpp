@@ -104,6 +104,7 @@ inline void write_start(const DescriptorView& view, ProgramWriter& program) {
   const auto thread = static_cast<std::uint64_t>(::syscall(SYS_gettid));
   for (const descriptor::PendingSignalRecord& pending : view.pending_signals()) {
     const std::uint64_t info = program.put_value(pending.info);
+    if (pending.thread > 0) continue;  // it sends it to itself
     if (pending.thread < 0) {
       program.op(SYS_rt_sigqueueinfo, process, pending.signal, info);
     } else {

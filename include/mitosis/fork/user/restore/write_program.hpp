@@ -15,11 +15,12 @@
 
 namespace mitosis::restore {
 
-/// Writes into `room`, from which the program is to be entered. `cache` is the cache's memfd or -1.
+/// Writes into `room`, from which the program is to be entered. `cache` is the cache's memfd or -1,
+/// `same_numbers` as in ResumeRequest.
 inline Result<const OpProgram*> write_program(const DescriptorView& view, const AddressSpace& own,
                                               const Opened& opened, int cache, const Room& room,
-                                              const Permitted& permitted,
-                                              const PosixTimers& timers) {
+                                              const Permitted& permitted, const PosixTimers& timers,
+                                              bool same_numbers) {
   const descriptor::ThreadRecord thread = view.threads()[0];
   const int socket = opened.socket.get(), uffd = opened.uffd.get();
   const Keep keep = room.keep();
@@ -38,7 +39,9 @@ inline Result<const OpProgram*> write_program(const DescriptorView& view, const 
   write_attributes(view, permitted, timers, program);
   write_thread(thread, program);
   ThreadGates gates;
-  write_thread_starts(view, gates, program);
+  write_thread_starts(view, same_numbers, gates, program);
+  const bool drops = same_numbers && ::geteuid() != 0;
+  if (drops) write_no_capabilities(program);
   write_files(opened.files, {socket, uffd}, program);
   write_limits(view, program);
   write_wait_for_threads(gates, program);
@@ -49,7 +52,7 @@ inline Result<const OpProgram*> write_program(const DescriptorView& view, const 
   program.step("restore the thread's memory");
   write_thread_memory(thread, has_tid(view, thread), program);
   program.op(SYS_close, socket);
-  write_further_threads(view, gates, room.trampoline, program);
+  write_further_threads(view, gates, drops, room.trampoline, program);
   return program.finish(room.trampoline.frame(0), keep.scratch.start, keep.scratch.bytes(), socket);
 }
 

@@ -5,17 +5,22 @@
 // opens once the agent serves the memory: none runs the program's code before all exist.
 #pragma once
 
+#include <linux/capability.h>
 #include <linux/futex.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <mitosis/fork/user/restore/check_threads.hpp>
 #include <mitosis/fork/user/restore/program_writer.hpp>
 #include <mitosis/fork/user/restore/trampoline.hpp>
 #include <mitosis/fork/user/restore/write_thread.hpp>
+#include <mitosis/fork/user/sched_attr.hpp>
 #include <mitosis/mem/descriptor/view.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -24,7 +29,7 @@ namespace mitosis::restore {
 
 /// How many ops write_thread_starts and write_further_threads add for each thread, and how much
 /// data, at most.
-inline constexpr std::size_t ops_a_thread = 14, bytes_a_thread = 384;
+inline constexpr std::size_t ops_a_thread = 20, bytes_a_thread = 640;
 
 /// Where the threads meet: addresses of 32 bits that are 0 at first.
 struct ThreadGates {
@@ -58,8 +63,16 @@ inline void write_wake(std::uint64_t at, std::uint64_t count, ProgramWriter& pro
 }
 }  // namespace detail
 
-/// Makes the threads, as the C library makes them. They inherit that all signals are blocked.
-inline void write_thread_starts(const DescriptorView& view, ThreadGates& gates,
+/// Takes all capabilities from the thread that runs it.
+inline void write_no_capabilities(ProgramWriter& program) {
+  const __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  const std::uint64_t none = program.put_room(2 * sizeof(__user_cap_data_struct));
+  program.op(SYS_capset, program.put_value(header), none);
+}
+
+/// Makes the threads, as the C library makes them. They inherit that all signals are blocked. With
+/// `same_numbers` they are made under the parent's numbers.
+inline void write_thread_starts(const DescriptorView& view, bool same_numbers, ThreadGates& gates,
                                 ProgramWriter& program) {
   const auto threads = view.threads();
   if (threads.size() == 1) return;
@@ -77,6 +90,10 @@ inline void write_thread_starts(const DescriptorView& view, ThreadGates& gates,
       args.flags |= CLONE_CHILD_CLEARTID;
       args.child_tid = thread.clear_child_tid;
     }
+    if (same_numbers) {
+      args.set_tid = program.put_value(thread.tid);
+      args.set_tid_size = 1;
+    }
     args.stack_size = 16;  // the kernel sets the stack pointer to its end, and uses none of it
     args.stack = gate.program - args.stack_size;
     Op start = {};
@@ -88,6 +105,43 @@ inline void write_thread_starts(const DescriptorView& view, ThreadGates& gates,
     gates.further.push_back(gate);
   }
 }
+
+namespace detail {
+/// Where it differs from the first thread's, which made it; as far as the kernel allows.
+inline void write_thread_scheduling(const descriptor::SchedulingRecord& want,
+                                    const descriptor::SchedulingRecord& first,
+                                    ProgramWriter& program) {
+  if (std::memcmp(want.cpus, first.cpus, sizeof want.cpus) != 0) {
+    program.op_any(SYS_sched_setaffinity, 0, sizeof want.cpus, program.put_value(want.cpus));
+  }
+  if (want.nice != first.nice) program.op_any(SYS_setpriority, PRIO_PROCESS, 0, want.nice);
+  if (want.policy != first.policy || want.priority != first.priority) {
+    SchedAttr attr;
+    attr.policy = want.policy;
+    attr.nice = want.nice;
+    attr.priority = want.priority;
+    program.op_any(SYS_sched_setattr, 0, program.put_value(attr), 0);
+  }
+  if (want.timer_slack_ns != 0 && want.timer_slack_ns != first.timer_slack_ns) {
+    program.op(SYS_prctl, PR_SET_TIMERSLACK, want.timer_slack_ns, 0, 0, 0);
+  }
+}
+
+/// What waited for this thread alone waits again. Its number is told by the op before.
+inline void write_thread_signals(const DescriptorView& view, std::size_t thread,
+                                 ProgramWriter& program) {
+  const auto process = static_cast<std::uint64_t>(::getpid());
+  for (const descriptor::PendingSignalRecord& pending : view.pending_signals()) {
+    if (pending.thread < 0 || static_cast<std::size_t>(pending.thread) != thread) continue;
+    Op number = {};
+    number.nr = SYS_gettid;
+    number.at = program.next_op() + sizeof(Op) + offsetof(Op, args) + sizeof(std::uint64_t);
+    number.flags = op_store;
+    program.add(number);
+    program.op(SYS_rt_tgsigqueueinfo, process, 0, pending.signal, program.put_value(pending.info));
+  }
+}
+}  // namespace detail
 
 /// From then on none of them can fail.
 inline void write_wait_for_threads(const ThreadGates& gates, ProgramWriter& program) {
@@ -103,8 +157,8 @@ inline void write_gate_opening(const ThreadGates& gates, ProgramWriter& program)
   detail::write_wake(gates.open, gates.further.size(), program);
 }
 
-/// Their own programs, behind the first thread's.
-inline void write_further_threads(const DescriptorView& view, const ThreadGates& gates,
+/// Their own programs, behind the first thread's. `drops`: their capabilities go.
+inline void write_further_threads(const DescriptorView& view, const ThreadGates& gates, bool drops,
                                   const Trampoline& trampoline, ProgramWriter& program) {
   if (gates.further.empty()) return;
   program.step("restore a thread");
@@ -121,6 +175,11 @@ inline void write_further_threads(const DescriptorView& view, const ThreadGates&
     if (std::strncmp(thread.name, first.name, sizeof thread.name) != 0) {
       program.op(SYS_prctl, PR_SET_NAME, program.put_value(thread.name), 0, 0, 0);
     }
+    if (view.scheduling().size() > i) {
+      detail::write_thread_scheduling(view.scheduling()[i], view.scheduling()[0], program);
+    }
+    if (drops) write_no_capabilities(program);
+    detail::write_thread_signals(view, i, program);
     detail::write_set(gate.ready, program);
     detail::write_wake(gate.ready, 1, program);
     detail::write_wait(gates.open, program);

@@ -23,7 +23,8 @@ import json, os, sys, threading, time
 import mitosis
 
 def clocks():
-    return {"monotonic": time.monotonic_ns(), "boottime": time.clock_gettime_ns(time.CLOCK_BOOTTIME)}
+    return {"monotonic": time.monotonic_ns(),
+            "boottime": time.clock_gettime_ns(time.CLOCK_BOOTTIME)}
 def state():
     with open("/proc/self/status") as status:
         fields = dict(line.rstrip().split(":", 1) for line in status)

@@ -40,6 +40,10 @@ std::map<std::string, Input> seeds() {
   small.limits.clear();
   small.auxv.clear();
   small.vdso.clear();
+  small.process.clear();
+  small.scheduling.clear();
+  small.timers.clear();
+  small.pending_signals.clear();
   all["valid_small"] = small.finish();
   auto newer = test::sample_builder();
   const std::uint8_t unknown[] = {1, 2, 3, 4};

@@ -2,6 +2,7 @@
 /* Timers and signals by descriptor, O_ASYNC, terminals. World: user. */
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -110,13 +111,18 @@ void setup_terminal(void) {
   struct stat is;
   EXPECT(fstat(one, &is) == 0);
   of_terminal = is.st_rdev;
-  if (fork() == 0) { /* somebody else has the master, as a terminal emulator would */
+  /* Somebody else has the master, as a terminal emulator would, until we are gone. */
+  int ends[2];
+  EXPECT(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+  if (fork() == 0) {
     close(one);
-    char line[8];
-    while (hear(line, sizeof line)) {
+    close(ends[0]);
+    char byte;
+    while (read(ends[1], &byte, 1) > 0) {
     }
     _exit(0);
   }
+  close(ends[1]);
   close(master);
 }
 void check_terminal(void) {

@@ -49,6 +49,13 @@ def _hold_network(parent):
         signal.pause()
 
 
+def _name_of(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 class Machines:
     """A context. `run` and `start` execute programs on machine 1 or 2, `mitosis` the command."""
 
@@ -128,6 +135,25 @@ class Machines:
         """The key of a running process, prepared by its pid."""
         return self.mitosis(machine, "prepare", "--pid", pid, "--handler", handler,
                             *options).split()[0]
+
+    def workers(self, machine):
+        """Pids of the agent's worker: the child of its first process that has that name."""
+        agent = self._agents[machine].pid
+        children = pathlib.Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
+        return [int(pid) for pid in children if _name_of(pid) == "mitosis-worker"]
+
+    def strangers(self, machine):
+        """Processes in the machine's network that are neither its agent's nor the test's own."""
+        network = os.readlink(f"/proc/{self._holders[machine]}/ns/net")
+        own = {self._holders[machine], self._agents[machine].pid, *self.workers(machine)}
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if os.readlink(f"/proc/{pid}/ns/net") == network and int(pid) not in own:
+                    found.append((int(pid), _name_of(pid)))
+            except OSError:
+                continue  # it has ended
+        return found
 
     def _environment(self, machine):
         return os.environ | {"MITOSIS_SOCKET": str(self.file(f"agent{machine}.sock"))}

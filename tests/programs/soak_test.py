@@ -19,7 +19,7 @@ from machines import wait_for
 TALKERS = pathlib.Path(__file__).resolve().parent / "talkers"
 SECONDS = float(os.environ.get("MITOSIS_SOAK_SECONDS", "60"))
 SEED = int(os.environ.get("MITOSIS_SOAK_SEED", str(time.time_ns() % 1_000_000)))
-KILL_EVERY = 8  # seconds: an agent whose worker dies more often gives up
+KILL_EVERY = 3  # seconds: an agent whose worker dies more often gives up
 MOST_PARENTS, MOST_IMAGES, MOST_CHILDREN = 4, 6, 8
 
 

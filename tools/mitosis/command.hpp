@@ -25,6 +25,7 @@ struct Command {
 
 Command add_agent(CLI::App& root);
 Command add_connect(CLI::App& root);
+Command add_prepare(CLI::App& root);
 Command add_resume(CLI::App& root);
 Command add_run(CLI::App& root);
 Command add_spawn(CLI::App& root);

@@ -15,9 +15,9 @@ namespace mitosis::tools {
 namespace {
 
 std::vector<Command> add_commands(CLI::App& app) {
-  return {add_agent(app), add_connect(app), add_resume(app),  add_spawn(app),
-          add_run(app),   add_ps(app),      add_reclaim(app), add_policies(app),
-          add_stats(app), add_nil(app),     add_demo(app)};
+  return {add_agent(app),    add_connect(app), add_prepare(app), add_resume(app),
+          add_spawn(app),    add_run(app),     add_ps(app),      add_reclaim(app),
+          add_policies(app), add_stats(app),   add_nil(app),     add_demo(app)};
 }
 
 /// CLI11's own statuses are above 100 and would be taken for a child's.
@@ -39,7 +39,10 @@ int usage(const CLI::App& app, const CLI::Error& error) {
 int run(int argc, char** argv) {
   CLI::App app("Remote fork: prepare a process on one machine, resume it on others.", "mitosis");
   app.footer(
-      "A program prepares itself through libmitosis (C, C++, Python). Then, for example:\n"
+      "A program prepares itself through libmitosis (C, C++, Python), or is prepared from "
+      "outside:\n"
+      "  mitosis prepare --pid 4711 --handler 73 --key-out parent.key\n"
+      "Then, for example:\n"
       "  mitosis connect 1 10.0.0.1:7411           # once, on the machine that resumes\n"
       "  mitosis resume 1 73 --key-file parent.key\n"
       "`mitosis demo` shows all of it on this machine.");

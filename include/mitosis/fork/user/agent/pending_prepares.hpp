@@ -6,6 +6,7 @@
 #include <mitosis/base/result.hpp>
 #include <mitosis/fork/user/agent/parents.hpp>
 #include <mitosis/fork/user/capture/parent_check.hpp>
+#include <mitosis/fork/user/capture/trace/freeze.hpp>
 
 #include <chrono>
 #include <condition_variable>
@@ -21,6 +22,8 @@ namespace mitosis::agent {
 struct PendingPrepare {
   std::shared_ptr<Parent> parent;
   capture::ParentFacts facts;
+  std::uint32_t uid = 0;   ///< its own, and so its shadow's
+  capture::Frozen frozen;  ///< empty where it prepares itself
 };
 
 /// Thread-safe. Keyed by the nonce that the parent drew.
@@ -49,7 +52,7 @@ class PendingPrepares {
       pending_.erase(it);
       return Error(Errc::shutting_down, "the prepare was refused").in("take a shadow");
     }
-    if (it->second.parent->uid != uid) return Error(Errc::not_permitted).in("take a shadow");
+    if (it->second.uid != uid) return Error(Errc::not_permitted).in("take a shadow");
     PendingPrepare pending = std::move(it->second);
     pending_.erase(it);
     return pending;

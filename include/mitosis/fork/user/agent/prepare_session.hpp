@@ -24,15 +24,24 @@
 
 namespace mitosis::agent {
 
+namespace detail {
+
+/// The policy that is asked for; refused where no child could have it.
+inline Result<PolicyName> policy_of(const std::string& asked, const std::string& otherwise) {
+  const std::string& text = asked.empty() ? otherwise : asked;
+  const auto policy = parse_policy(text.c_str(), text.size());
+  if (!policy) return policy.error();
+  if (auto r = with_policy(*policy, [](auto) {}); !r) return r.error();
+  return *policy;
+}
+
+}  // namespace detail
+
 inline Result<void> Session::prepare(const local::Packet& packet) {
   auto message = local::decode_packet<local::Prepare>(Bytes(packet.bytes));
   if (!message) return message.error();
-  const std::string& text = message->policy.empty() ? worker_.options.policy : message->policy;
-  const auto policy = parse_policy(text.c_str(), text.size());
+  const auto policy = detail::policy_of(message->policy, worker_.options.policy);
   if (!policy) return Error(policy.error()).of_handler(message->handler).in("prepare");
-  if (auto r = with_policy(*policy, [](auto) {}); !r) {  // no child could have it
-    return Error(r.error()).of_handler(message->handler).in("prepare");
-  }
 
   if ((message->flags & local::prepare_keyless) != 0 && !worker_.options.keyless) {
     return Error(Errc::missing_privilege,
@@ -60,7 +69,8 @@ inline Result<void> Session::prepare(const local::Packet& packet) {
   timer.done("prepare.check");
   // 3. Tell it. First its shadow must be able to find it.
   const local::Prepared prepared{(*parent)->key, (*parent)->generation};
-  worker_.prepares.offer(message->nonce, {*parent, std::move(facts).value()});
+  worker_.prepares.offer(message->nonce,
+                         {*parent, std::move(facts).value(), packet.sender.uid, {}});
   return reply(prepared);
 }
 
@@ -136,6 +146,9 @@ inline Result<void> Session::capture(PendingPrepare& pending, const local::Packe
   advertised.copy(request.self.address, sizeof request.self.address - 1);
   request.ancestry = {Span<const descriptor::OwnerRecord>(owners),
                       Span<const capture::RemoteRun>(runs)};
+  request.threads = Span<const capture::ThreadState>(pending.frozen.threads);
+  request.hidden_start = pending.frozen.hidden_start;
+  request.hidden_end = pending.frozen.hidden_end;
   auto captured = capture::capture_shadow(request, pending.facts, seen);
   if (!captured) return captured.error();
 

@@ -3,7 +3,9 @@
 // Who asks is what the kernel says of each packet's sender, never what the packet says.
 #pragma once
 
+#include <mitosis/fork/user/agent/caller_rights.hpp>
 #include <mitosis/fork/user/agent/worker.hpp>
+#include <mitosis/fork/user/capture/trace/shadow_ops.hpp>
 #include <mitosis/fork/user/local/channel.hpp>
 #include <mitosis/fork/user/local/messages.hpp>
 
@@ -39,6 +41,13 @@ class Session {
   Result<void> connect(const local::Packet& packet);
   Result<void> reclaim(const local::Packet& packet);
   Result<void> prepare(const local::Packet& packet);
+  Result<void> prepare_process(const local::Packet& packet);
+  struct FreezeOutcome {
+    std::uint32_t threads = 0;
+    std::uint64_t stopped_ns = 0;
+  };
+  Result<FreezeOutcome> freeze(const std::shared_ptr<Parent>& parent, const CallerRights& rights,
+                               const capture::Lifeline& lifeline);
   void become_lifeline(const local::Packet& packet);
   Result<void> capture(PendingPrepare& pending, const local::Packet& packet,
                        const local::ShadowReady& ready);
@@ -65,6 +74,7 @@ class Session {
 
 }  // namespace mitosis::agent
 
+#include <mitosis/fork/user/agent/capture_session.hpp>
 #include <mitosis/fork/user/agent/list_session.hpp>
 #include <mitosis/fork/user/agent/prepare_session.hpp>
 #include <mitosis/fork/user/agent/resume_session.hpp>

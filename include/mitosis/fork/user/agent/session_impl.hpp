@@ -38,6 +38,9 @@ inline bool Session::serve(local::Packet packet) {
       case local::LocalType::prepare:
         result = prepare(packet);
         break;
+      case local::LocalType::prepare_process:
+        result = prepare_process(packet);
+        break;
       case local::LocalType::shadow_ready:
         become_lifeline(packet);
         return false;

@@ -13,6 +13,7 @@
 #include <mitosis/fork/user/capture/page_runs.hpp>
 #include <mitosis/fork/user/capture/parent_check.hpp>
 #include <mitosis/fork/user/capture/proc_stat.hpp>
+#include <mitosis/fork/user/capture/thread_state.hpp>
 #include <mitosis/fork/user/local/shadow_facts.hpp>
 
 #include <cstdint>
@@ -27,6 +28,8 @@ struct CaptureRequest {
   descriptor::OwnerRecord self = {};  ///< this machine: becomes owner 0
   Ancestry ancestry;                  ///< where the parent is itself a child
   PagemapMethod method = PagemapMethod::automatic;
+  Span<const ThreadState> threads;  ///< [0] is the leader; none: what the shadow said of its own
+  std::uint64_t hidden_start = 0, hidden_end = 0;  ///< memory that the program does not have
 };
 
 struct Captured {
@@ -107,11 +110,33 @@ inline Result<void> add_attributes(const CaptureRequest& request, int process,
   return {};
 }
 
-inline void add_process(const local::ShadowFacts& seen, DescriptorBuilder& builder) {
+inline void add_process(const local::ShadowFacts& seen, Span<const ThreadState> threads,
+                        DescriptorBuilder& builder) {
   for (const descriptor::SigactionRecord& action : seen.sigactions) {
     builder.sigactions.push_back(action);
   }
-  builder.add_thread(seen.thread, Bytes(seen.xstate, seen.thread.xstate_bytes));
+  for (const ThreadState& thread : threads) {
+    builder.add_thread(thread.record, Bytes(thread.xstate));
+  }
+  if (threads.empty())
+    builder.add_thread(seen.thread, Bytes(seen.xstate, seen.thread.xstate_bytes));
+}
+
+/// Takes a range out of the mappings. One that the kernel has merged with it keeps its rest.
+inline void hide(std::vector<Mapping>& mappings, std::uint64_t start, std::uint64_t end) {
+  std::vector<Mapping> rest;
+  for (const Mapping& m : mappings) {
+    if (m.end <= start || m.start >= end) {
+      rest.push_back(m);
+      continue;
+    }
+    Mapping below = m, above = m;
+    below.end = start;
+    above.start = end;
+    if (below.start < below.end) rest.push_back(below);
+    if (above.start < above.end) rest.push_back(above);
+  }
+  mappings.swap(rest);
 }
 
 /// One mapping: its record and its runs.
@@ -164,7 +189,7 @@ inline Result<Captured> capture_shadow(const CaptureRequest& request, const Pare
   // 1. What the shadow said of itself, and what the parent was like.
   if (Result<void> ok = detail::check_facts(seen); !ok) return ok.error();
   describe_machine(builder);
-  detail::add_process(seen, builder);
+  detail::add_process(seen, request.threads, builder);
   detail::add_files(facts.files, builder);
 
   // 2. The process as a whole.
@@ -190,8 +215,9 @@ inline Result<Captured> capture_shadow(const CaptureRequest& request, const Pare
   // 3. Its mappings; all of the parent's must have come along.
   const Result<std::vector<char>> text = read_at(process->get(), "maps", max_maps_text);
   if (!text) return text.error();
-  const Result<std::vector<Mapping>> mappings = parse_maps(view(*text));
+  Result<std::vector<Mapping>> mappings = parse_maps(view(*text));
   if (!mappings) return mappings.error();
+  detail::hide(*mappings, request.hidden_start, request.hidden_end);
   if (mappings->empty()) return Error(Errc::unsupported_process, "it has no memory any more");
   if (Result<void> ok = check_mappings(*mappings); !ok) return ok.error();
   if (Result<void> ok = detail::check_all_copied(process->get(), facts); !ok) return ok.error();

@@ -34,6 +34,12 @@ struct ParentFacts {
   descriptor::SchedulingRecord scheduling = {};  ///< the scheduler's part
 };
 
+/// What is expected of a process that did not call prepare itself.
+struct ParentCheck {
+  bool many_threads = false;  ///< all of them stand still
+  pid_t tracer = 0;           ///< who holds them
+};
+
 namespace detail {
 
 inline Error refuse(const std::string& what) {
@@ -74,18 +80,19 @@ inline std::string thread_names(int process) {
 }
 
 /// /proc/PID/status: threads, tracer, seccomp, umask.
-inline Result<void> check_status(int process, ParentFacts& facts) {
+inline Result<void> check_status(int process, const ParentCheck& check, ParentFacts& facts) {
   const Result<std::vector<char>> status = read_at(process, "status", 1u << 20);
   if (!status) return status.error();
   const std::string_view text = view(*status);
   const auto value = [text](std::string_view key) {
     return number(field(text, key)).value_or(~std::uint64_t{0});
   };
-  if (const std::uint64_t threads = value("Threads"); threads != 1) {
+  if (const std::uint64_t threads = value("Threads"); threads != 1 && !check.many_threads) {
     return refuse(fmt::format("it has {} threads ({}); prepare takes a process of one", threads,
                               thread_names(process)));
   }
-  if (const std::uint64_t tracer = value("TracerPid"); tracer != 0) {
+  if (const std::uint64_t tracer = value("TracerPid");
+      tracer != static_cast<std::uint64_t>(check.tracer)) {
     return refuse(fmt::format("process {} traces it (ptrace); detach first", tracer));
   }
   // A kernel without seccomp has no such line.
@@ -129,9 +136,10 @@ inline Result<void> check_signals(std::uint64_t pending, const ParentFacts& fact
 }  // namespace detail
 
 /// Refuses, by name, what a prepare cannot capture. The process must be waiting in its prepare
-/// call; `own_fds` are its connections to agents. Child processes are no obstacle: they do not come
-/// along.
-inline Result<ParentFacts> check_parent(pid_t pid, Span<const std::int32_t> own_fds = {}) {
+/// call, or be held as `check` says; `own_fds` are its connections to agents. Child processes are
+/// no obstacle: they do not come along.
+inline Result<ParentFacts> check_parent(pid_t pid, Span<const std::int32_t> own_fds = {},
+                                        const ParentCheck& check = {}) {
   if (pid <= 0) {
     return detail::refuse("its pid namespace is not the agent's nor below it");
   }
@@ -140,7 +148,7 @@ inline Result<ParentFacts> check_parent(pid_t pid, Span<const std::int32_t> own_
   Result<UniqueFd> process = open_process(pid);
   if (!process) return process.error();
 
-  if (Result<void> ok = detail::check_status(process->get(), facts); !ok) return ok.error();
+  if (Result<void> ok = detail::check_status(process->get(), check, facts); !ok) return ok.error();
   if (Result<void> ok = detail::check_timers(process->get(), facts); !ok) return ok.error();
   const std::uint64_t pending = facts.thread_signals | facts.process_signals;
   if (Result<void> ok = detail::check_signals(pending, facts); !ok) return ok.error();

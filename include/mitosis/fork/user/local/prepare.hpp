@@ -4,6 +4,9 @@
 //   program -> agent   Prepare          just before clone(); the agent checks the program meanwhile
 //   agent -> program   Prepared|Failed  the program goes on, or kills its shadow
 //   shadow -> agent    ShadowReady      on a new connection, the lifeline: its end is the shadow's
+//
+//   anybody -> agent   PrepareProcess   the agent captures another process by ptrace
+//   agent -> anybody   ProcessPrepared|Failed
 #pragma once
 
 #include <mitosis/base/ids.hpp>
@@ -62,6 +65,32 @@ struct ShadowReady {
   template <class A>
   void fields(A& a) {
     a(nonce, facts);
+  }
+};
+
+/// Another process is to be prepared, that need not know of it. It must be the sender's to trace,
+/// by ptrace's access rule. -> ProcessPrepared
+struct PrepareProcess {
+  static constexpr LocalType type = LocalType::prepare_process;
+  std::int32_t pid = 0;
+  HandlerId handler{};
+  std::string policy;  ///< empty: the agent's default
+  template <class A>
+  void fields(A& a) {
+    a(pid, handler, policy);
+  }
+};
+
+/// It can be resumed.
+struct ProcessPrepared {
+  static constexpr LocalType type = LocalType::process_prepared;
+  AuthKey key;
+  Generation generation{};
+  std::uint32_t threads = 0;
+  std::uint64_t stopped_ns = 0;  ///< how long the process stood still
+  template <class A>
+  void fields(A& a) {
+    a(key, generation, threads, stopped_ns);
   }
 };
 

@@ -4,9 +4,14 @@
 
 #include <cpuid.h>
 
+#include <mitosis/base/span.hpp>
 #include <mitosis/mem/descriptor/records.hpp>
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace mitosis::arch {
 
@@ -27,5 +32,36 @@ inline std::uint64_t xstate_size() noexcept {
   if (__get_cpuid_count(13, 0, &eax, &ebx, &ecx, &edx) == 0) return 0;
   return ebx;
 }
+
+/// Where the components of an XSAVE area in the standard format end. Asking takes a CPUID for each
+/// component, which is a VM exit in a guest: once, and before anybody waits.
+class XstateLayout {
+ public:
+  XstateLayout() noexcept {
+    const std::uint64_t enabled = xfeatures();
+    for (unsigned component = 2; component < ends_.size(); ++component) {
+      if ((enabled >> component & 1) == 0) continue;
+      unsigned bytes = 0, offset = 0, ecx = 0, edx = 0;
+      if (__get_cpuid_count(13, component, &bytes, &offset, &ecx, &edx) == 0) continue;
+      ends_[component] = std::size_t{offset} + bytes;
+    }
+  }
+  /// How many bytes of the area count: up to the last component that is not in its initial state,
+  /// at least the legacy part and the header.
+  [[nodiscard]] std::size_t used(Bytes area) const noexcept {
+    if (area.size() < least) return area.size();
+    std::uint64_t present = 0;
+    std::memcpy(&present, area.data() + header_at, sizeof present);
+    std::size_t end = least;
+    for (unsigned component = 2; component < ends_.size(); ++component) {
+      if ((present >> component & 1) != 0) end = std::max(end, ends_[component]);
+    }
+    return std::min(end, area.size());
+  }
+
+ private:
+  static constexpr std::size_t header_at = 512, least = 576;
+  std::array<std::size_t, 63> ends_ = {};
+};
 
 }  // namespace mitosis::arch

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+// ThreadState: all that a descriptor says of one thread. World: user.
+#pragma once
+
+#include <mitosis/mem/descriptor/records.hpp>
+
+#include <cstdint>
+#include <vector>
+
+namespace mitosis::capture {
+
+struct ThreadState {
+  descriptor::ThreadRecord record = {};  ///< the builder sets its xstate_offset and _bytes
+  std::vector<std::uint8_t> xstate;      ///< an XSAVE area in the standard format
+};
+
+}  // namespace mitosis::capture

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+// read_thread: what can be learned of a held thread from outside. World: user.
+// The alternative stack and clear_child_tid are told to the thread itself only: see remote_space.
+#pragma once
+
+#include <linux/ptrace.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include <mitosis/fork/user/capture/proc_text.hpp>
+#include <mitosis/fork/user/capture/thread_state.hpp>
+#include <mitosis/fork/user/capture/trace/traced_thread.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+namespace mitosis::capture {
+
+namespace detail {
+
+inline constexpr int ptrace_get_rseq_configuration = 0x420f;  // Linux 5.13
+struct RseqConfiguration {
+  std::uint64_t address;
+  std::uint32_t bytes, signature, flags, pad;
+};
+/// <linux/rseq.h>'s struct rseq_cs.
+struct RseqSection {
+  std::uint32_t version, flags;
+  std::uint64_t start, bytes, abort;
+};
+
+/// Its XSAVE area, without what is behind the last component that is not in its initial state: a
+/// signal frame with room for components that a thread does not have is refused by the kernel.
+inline Result<std::vector<std::uint8_t>> read_xstate(const TracedThread& thread,
+                                                     const arch::XstateLayout& layout) {
+  std::vector<std::uint8_t> area(1u << 14);
+  iovec part = {area.data(), area.size()};
+  if (thread.ask(PTRACE_GETREGSET, NT_X86_XSTATE, &part) != 0) {
+    return Error(Errc::system_call_failed, "NT_X86_XSTATE", errno).in("trace");
+  }
+  area.resize(layout.used(Bytes(area.data(), part.iov_len)));
+  return area;
+}
+
+}  // namespace detail
+
+/// A thread that stands in a restartable sequence is moved to the sequence's abort handler, as the
+/// kernel does with one that it has preempted: it will run other code in between.
+inline void abort_restartable_sequence(TracedThread& thread, int memory,
+                                       const descriptor::ThreadRecord& record) noexcept {
+  if (record.rseq == 0) return;
+  const auto read = [memory](auto& to, std::uint64_t from) {
+    return ::pread(memory, &to, sizeof(to), static_cast<off_t>(from)) == ssize_t{sizeof(to)};
+  };
+  constexpr std::uint64_t section_pointer_at = 8;
+  std::uint64_t at = 0;
+  detail::RseqSection section = {};
+  if (!read(at, record.rseq + section_pointer_at) || at == 0 || !read(section, at)) return;
+  const std::uint64_t here = thread.own_registers()[arch::reg_rip];
+  if (here - section.start < section.bytes) thread.redirect(section.abort);
+}
+
+/// `memory` is the process's /proc/PID/mem, `tasks` its /proc/PID/task.
+inline Result<ThreadState> read_thread(TracedThread& thread, int memory, int tasks,
+                                       const arch::XstateLayout& layout) {
+  ThreadState state;
+  descriptor::ThreadRecord& record = state.record;
+  auto xstate = detail::read_xstate(thread, layout);
+  if (!xstate) return xstate.error();
+  state.xstate = std::move(*xstate);
+  record.signal_mask = thread.own_mask();
+  record.tid = static_cast<std::uint32_t>(thread.tid());
+  detail::RseqConfiguration rseq = {};
+  if (thread.ask(detail::ptrace_get_rseq_configuration, sizeof(rseq), &rseq) ==
+      long{sizeof(rseq)}) {
+    record.rseq = rseq.address;
+    record.rseq_bytes = rseq.bytes;
+    record.rseq_signature = rseq.signature;
+  }
+  (void)::syscall(SYS_get_robust_list, thread.tid(), &record.robust_list,
+                  &record.robust_list_bytes);
+  abort_restartable_sequence(thread, memory, record);
+  arch::write_registers(arch::restarted(thread.own_registers()), record);
+  const auto name = read_at(tasks, fmt::format("{}/comm", thread.tid()).c_str(), 64);
+  if (!name) return name.error();
+  std::string_view text = view(*name);
+  text = take_until(text, '\n').substr(0, sizeof(record.name) - 1);
+  std::copy(text.begin(), text.end(), record.name);
+  return state;
+}
+
+}  // namespace mitosis::capture

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -126,6 +127,7 @@ inline Result<std::vector<capture::ThreadState>> read_threads(int file, std::uin
   ::close_range(5, ~0u, 0);
   ::setsid();
   ::prctl(PR_SET_NAME, "mitosis-capture");
+  (void)::setpriority(PRIO_PROCESS, 0, -20);  // a process stands still for it
   // The last that a machine without memory should end: a target may be half-way.
   if (const UniqueFd score(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC)); score) {
     (void)!::write(score.get(), "-1000", 5);

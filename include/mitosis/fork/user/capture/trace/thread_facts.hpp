@@ -3,7 +3,6 @@
 // The alternative stack and clear_child_tid are told to the thread itself only: see remote_space.
 #pragma once
 
-#include <linux/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 

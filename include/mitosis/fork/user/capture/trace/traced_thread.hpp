@@ -48,6 +48,7 @@ class TracedThread {
   TracedThread(TracedThread&& other) noexcept
       : tid_(std::exchange(other.tid_, -1)),
         stop_(other.stop_),
+        asked_(other.asked_),
         borrowed_(other.borrowed_),
         ours_(other.ours_),
         own_(other.own_),
@@ -59,7 +60,9 @@ class TracedThread {
   ~TracedThread() {
     if (tid_ < 0) return;
     if (stop_ != Stop::held || borrowed_) {
-      const StopClock clock(rollback_patience);
+      // One that has not stopped yet has nothing to be put back.
+      const StopClock clock(stop_ == Stop::none && !borrowed_ ? detach_patience
+                                                              : rollback_patience);
       (void)settle(clock);
     }
     if (tid_ >= 0) (void)detach();
@@ -71,8 +74,12 @@ class TracedThread {
   [[nodiscard]] const arch::Registers& own_registers() const noexcept { return own_; }
   [[nodiscard]] std::uint64_t own_mask() const noexcept { return own_mask_; }
 
-  /// Asks it to stop.
-  Result<void> interrupt() const noexcept { return request(PTRACE_INTERRUPT, "PTRACE_INTERRUPT"); }
+  /// Asks it to stop. Once for each stop: the kernel would stop it again for a second time.
+  Result<void> interrupt() noexcept {
+    if (std::exchange(asked_, true)) return {};
+    if (::ptrace(PTRACE_INTERRUPT, tid_, nullptr, nullptr) != 0) return failed("PTRACE_INTERRUPT");
+    return {};
+  }
   /// Waits for its stop. Signals that come first are handed on to it: they are its own.
   Result<Stop> wait(const StopClock& clock) noexcept;
   /// Lets it run, or up to the next entry or exit of a system call.
@@ -124,16 +131,14 @@ class TracedThread {
 
   /// A system call of the target may take its time, and must not be left half-way.
   static constexpr std::chrono::milliseconds rollback_patience{10'000};
+  /// Afterwards the tracer's own end detaches it.
+  static constexpr std::chrono::milliseconds detach_patience{50};
 
  private:
   TracedThread(pid_t tid, Stop stop) noexcept : tid_(tid), stop_(stop) {}
   static Error failed(const char* what) noexcept {
     return Error(errno == ESRCH ? Errc::child_died : Errc::system_call_failed, what, errno)
         .in("trace");
-  }
-  Result<void> request(__ptrace_request what, const char* name) const noexcept {
-    if (::ptrace(what, tid_, nullptr, nullptr) != 0) return failed(name);
-    return {};
   }
   Result<void> resume(__ptrace_request how, int signal = 0) noexcept {
     if (::ptrace(how, tid_, nullptr, signal) != 0) return failed("PTRACE_CONT");
@@ -155,6 +160,7 @@ class TracedThread {
 
   pid_t tid_;
   Stop stop_;
+  bool asked_ = false;                            // to stop, and has not yet
   bool borrowed_ = false;                         // its registers and mask are ours
   std::pair<std::uint64_t, std::uint64_t> ours_;  // instructions: from, bytes
   arch::Registers own_ = {};
@@ -173,6 +179,7 @@ inline Result<TracedThread::Stop> TracedThread::wait(const StopClock& clock) noe
     const int signal = WSTOPSIG(*status);
     switch (*status >> 16) {
       case PTRACE_EVENT_STOP:
+        asked_ = false;
         return stop_ = signal == SIGTRAP ? Stop::held : Stop::stopped;
       case PTRACE_EVENT_FORK:
       case PTRACE_EVENT_VFORK:

@@ -36,6 +36,14 @@ class Tracee {
   }
   Tracee(Tracee&&) = default;
   Tracee& operator=(Tracee&&) = delete;
+  ~Tracee() {
+    // Those that stand still go on before any other is waited for.
+    for (TracedThread& thread : threads_) {
+      if (thread.tid() >= 0 && thread.stop() != TracedThread::Stop::none) {
+        const TracedThread gone = std::move(thread);
+      }
+    }
+  }
 
   /// Stops every thread, those too that appear meanwhile, and holds them. Those that end while they
   /// are waited for are gone; the leader must not.

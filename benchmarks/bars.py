@@ -36,6 +36,7 @@ class Bar:
     floor: str = ''  # what the floor or peer is
     floor_unit: str = ''  # of the benchmark's value and floor, where not the bar's
     against: str = ''  # another benchmark whose value is the floor
+    issue: int = 2  # that asks for it
 
     def passed(self, value):
         return value >= self.bar if self.at_least else value <= self.bar
@@ -70,4 +71,8 @@ BARS = PAUSES + [
     Bar('spawn_rate', 'bar_spawn', 'spawn/children_a_second/', 300, '1/s', at_least=True),
     Bar('spawn_growth', 'bar_spawn', 'spawn/growth/', 0, 'fds, threads, processes, MiB'),
     Bar('descriptor_1GiB', 'bar_descriptor', 'descriptor_of_1GiB/', 64, 'KiB'),
+    Bar('capture_stop_python_4', 'bar_capture_stop', 'capture_stop/python_4/', 3, 'ms',
+        floor='beside fork() of it', floor_unit='ms', issue=3),
+    Bar('capture_stop_python_150', 'bar_capture_stop', 'capture_stop/python_150/', 20, 'ms',
+        floor='beside fork() of it', floor_unit='ms', issue=3),
 ]

@@ -55,6 +55,13 @@ int mitosis_prepare(int sd, uint64_t handler, const char* policy, struct mitosis
 int mitosis_prepare_as(int sd, uint64_t handler, const char* policy, unsigned flags,
                        struct mitosis_key* key);
 
+/** Prepares another process, which need not know of it and may have any number of threads, under
+ * `handler`: as if it had forked, with each of its threads where it stands. Whose processes the
+ * caller may prepare is ptrace's rule: its own user's, with no more capabilities; root every one.
+ * Returns 0 with *key filled in; or -1, and the process is as before. */
+int mitosis_prepare_process(int sd, int32_t pid, uint64_t handler, const char* policy,
+                            struct mitosis_key* key);
+
 /** Registers what is to be done around each prepare of this process, as pthread_atfork does for
  * fork; each may be NULL and gets `data`. `before`: before it, in reverse order of registration;
  * `parent`: after it, also after one that failed, in order; `child`: in each child, before prepare

@@ -76,6 +76,14 @@ int mitosis_prepare(int sd, uint64_t handler, const char* policy, struct mitosis
   return mitosis_prepare_as(sd, handler, policy, 0, key);
 }
 
+int mitosis_prepare_process(int sd, int32_t pid, uint64_t handler, const char* policy,
+                            struct mitosis_key* key) {
+  const auto prepared = client::prepare_process(sd, pid, HandlerId{handler}, policy);
+  if (!prepared) return fail(prepared.error());
+  if (key != nullptr) std::memcpy(key->bytes, prepared->key.bytes, sizeof(key->bytes));
+  return 0;
+}
+
 int mitosis_prepare_as(int sd, uint64_t handler, const char* policy, unsigned flags,
                        struct mitosis_key* key) {
   const auto prepared = client::prepare(sd, HandlerId{handler}, policy, flags);

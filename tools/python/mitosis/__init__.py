@@ -20,12 +20,12 @@ The process must have one thread; docs/limits.md tells what becomes of its open 
 `Agent`.
 """
 from ._agent import Agent, Child, Error, HERE, Identity, identity, open
-from ._default import (close, connect, nil, ping, prepare, reclaim, resume, spawn, stats,
-                       wait)
+from ._default import (close, connect, nil, ping, prepare, prepare_process, reclaim, resume, spawn,
+                       stats, wait)
 from ._channel import RemoteError
 from ._hooks import Hooks, at_fork
 from ._remote import remote
 
-__all__ = ["Agent", "Child", "Error", "HERE", "Hooks", "Identity", "RemoteError", "at_fork",
-           "close", "connect", "identity", "nil", "open", "ping", "prepare", "reclaim", "remote",
-           "resume", "spawn", "stats", "wait"]
+__all__ = ["Agent", "Child", "Error", "HERE", "Hooks", "Identity", "RemoteError", "at_fork", "close",
+           "connect", "identity", "nil", "open", "ping", "prepare", "prepare_process", "reclaim",
+           "remote", "resume", "spawn", "stats", "wait"]

@@ -117,6 +117,17 @@ class Agent:
             _hooks.run_parent()
         return bytes(key.bytes).hex()
 
+    def prepare_process(self, pid: int, handler: int, policy: str | None = None) -> str:
+        """Prepares another process, which need not know of it and may have any number of threads.
+
+        Returns the auth key. Whose processes you may prepare is ptrace's rule. After an Error the
+        process is as before.
+        """
+        key = Key()
+        _check(library.mitosis_prepare_process(self._sd, pid, handler, _text(policy),
+                                               ctypes.byref(key)))
+        return bytes(key.bytes).hex()
+
     def resume(self, machine: int, handler: int, key: str, policy: str | None = None) -> None:
         """This process becomes a child of `handler` on `machine`, as if by os.execv: returns never
         or raises Error, and is then as before. Unflushed output is lost, as with os.execv."""

@@ -28,6 +28,11 @@ def prepare(handler: int, policy: str | None = None) -> str | None:
     return _default().prepare(handler, policy)
 
 
+def prepare_process(pid: int, handler: int, policy: str | None = None) -> str:
+    """Agent.prepare_process: prepares another process; its auth key."""
+    return _default().prepare_process(pid, handler, policy)
+
+
 def resume(machine: int, handler: int, key: str, policy: str | None = None) -> None:
     """Agent.resume: becomes a child; does not return."""
     _default().resume(machine, handler, key, policy)

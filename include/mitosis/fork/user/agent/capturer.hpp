@@ -34,6 +34,7 @@ struct CapturerNote {
   enum class Kind : std::uint32_t { stopped = 1, frozen = 2, failed = 3 } kind = Kind::failed;
   std::int32_t shadow = 0;
   std::uint64_t threads = 0, hidden_start = 0, hidden_end = 0, stopped_ns = 0;
+  local::ProcessFacts process;
   Error why;
 };
 static_assert(std::is_trivially_copyable_v<CapturerNote>);
@@ -72,7 +73,7 @@ class CapturerEnd {
 };
 static_assert(capture::FreezeAgent<CapturerEnd>);
 
-/// Thread after thread: the record, then its XSAVE area.
+/// Thread after thread: the two records, then its XSAVE area.
 inline bool write_threads(int file, const std::vector<capture::ThreadState>& threads) noexcept {
   const auto write_all = [file](const void* data, std::size_t bytes) {
     const auto* at = static_cast<const char*>(data);
@@ -89,6 +90,7 @@ inline bool write_threads(int file, const std::vector<capture::ThreadState>& thr
     descriptor::ThreadRecord record = thread.record;
     record.xstate_bytes = static_cast<std::uint32_t>(thread.xstate.size());
     if (!write_all(&record, sizeof record) ||
+        !write_all(&thread.scheduling, sizeof thread.scheduling) ||
         !write_all(thread.xstate.data(), thread.xstate.size())) {
       return false;
     }
@@ -106,7 +108,9 @@ inline Result<std::vector<capture::ThreadState>> read_threads(int file, std::uin
     if (bytes->size() - at < sizeof thread.record) break;
     std::memcpy(&thread.record, bytes->data() + at, sizeof thread.record);
     at += sizeof thread.record;
-    if (bytes->size() - at < thread.record.xstate_bytes) break;
+    if (bytes->size() - at < sizeof thread.scheduling + thread.record.xstate_bytes) break;
+    std::memcpy(&thread.scheduling, bytes->data() + at, sizeof thread.scheduling);
+    at += sizeof thread.scheduling;
     thread.xstate.assign(bytes->data() + at, bytes->data() + at + thread.record.xstate_bytes);
     at += thread.record.xstate_bytes;
     threads.push_back(std::move(thread));
@@ -149,6 +153,7 @@ inline Result<std::vector<capture::ThreadState>> read_threads(int file, std::uin
     note.kind = CapturerNote::Kind::frozen;
     note.shadow = frozen->shadow;
     note.threads = frozen->threads.size();
+    note.process = frozen->process;
     note.hidden_start = frozen->hidden_start;
     note.hidden_end = frozen->hidden_end;
     note.stopped_ns = frozen->stopped_ns;
@@ -218,6 +223,7 @@ class Capturer {
     auto threads = detail::read_threads(file_.get(), note->threads);
     if (!threads) return threads.error();
     frozen.threads = std::move(*threads);
+    frozen.process = note->process;
     frozen.shadow = note->shadow;
     frozen.hidden_start = note->hidden_start;
     frozen.hidden_end = note->hidden_end;

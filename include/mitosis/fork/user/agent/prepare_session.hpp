@@ -109,6 +109,10 @@ inline Result<void> Session::capture(PendingPrepare& pending, const local::Packe
     return Error(Errc::protocol_mismatch, "the shadow's report").in("capture");
   }
   std::memcpy(&seen, ready.facts.data(), sizeof seen);
+  if (!pending.frozen.threads.empty()) {  // it was asked, its shadow was not
+    seen.process = pending.frozen.process;
+    seen.process.pending_signals = pending.facts.thread_signals | pending.facts.process_signals;
+  }
 
   // 5. What ancestors hold.
   Ancestry ancestry;

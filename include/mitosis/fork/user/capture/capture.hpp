@@ -107,6 +107,12 @@ inline Result<void> add_attributes(const CaptureRequest& request, int process,
   scheduling.death_signal = seen.death_signal;
   if (Result<void> ok = read_placement(request.shadow, scheduling); !ok) return ok;
   builder.scheduling.push_back(scheduling);
+  for (std::size_t i = 1; i < request.threads.size(); ++i) {
+    descriptor::SchedulingRecord other = request.threads[i].scheduling;
+    other.timer_slack_ns = seen.timer_slack_ns;  // a thread's own is not asked for
+    other.death_signal = seen.death_signal;
+    builder.scheduling.push_back(other);
+  }
   return {};
 }
 

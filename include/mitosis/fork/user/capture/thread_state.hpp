@@ -2,6 +2,7 @@
 // ThreadState: all that a descriptor says of one thread. World: user.
 #pragma once
 
+#include <mitosis/mem/descriptor/attribute_records.hpp>
 #include <mitosis/mem/descriptor/records.hpp>
 
 #include <cstdint>
@@ -11,7 +12,8 @@ namespace mitosis::capture {
 
 struct ThreadState {
   descriptor::ThreadRecord record = {};  ///< the builder sets its xstate_offset and _bytes
-  std::vector<std::uint8_t> xstate;      ///< an XSAVE area in the standard format
+  descriptor::SchedulingRecord scheduling = {};  ///< the leader's is read by the agent
+  std::vector<std::uint8_t> xstate;              ///< an XSAVE area in the standard format
 };
 
 }  // namespace mitosis::capture

@@ -4,6 +4,7 @@
 
 #include <mitosis/fork/user/client/children.hpp>
 #include <mitosis/fork/user/client/prepare.hpp>
+#include <mitosis/fork/user/client/prepare_process.hpp>
 #include <mitosis/fork/user/client/resume.hpp>
 
 #include <string>
@@ -40,6 +41,11 @@ class Agent {
   /// here, with `child` set. The process must have one thread. See client::prepare.
   Result<Outcome> prepare(HandlerId handler, const char* policy = nullptr) const {
     return client::prepare(sd_, handler, policy);
+  }
+  /// Prepares another process, that need not know of it. See client::prepare_process.
+  Result<local::ProcessPrepared> prepare_process(pid_t pid, HandlerId handler,
+                                                 const char* policy = nullptr) const {
+    return client::prepare_process(sd_, pid, handler, policy);
   }
   /// This process becomes a child of `request.handler`, as if by execve; returns only on failure,
   /// and then it is as before. Must be the only thread.

@@ -7,6 +7,7 @@
 
 #include <mitosis/fork/user/capture/thread_state.hpp>
 #include <mitosis/fork/user/capture/trace/inside.hpp>
+#include <mitosis/fork/user/capture/trace/process_questions.hpp>
 #include <mitosis/fork/user/capture/trace/remote_space.hpp>
 #include <mitosis/fork/user/capture/trace/shadow_ops.hpp>
 #include <mitosis/fork/user/capture/trace/target_check.hpp>
@@ -23,6 +24,7 @@ namespace mitosis::capture {
 struct Frozen {
   pid_t shadow = 0;                                ///< it reports to the agent by itself
   std::vector<ThreadState> threads;                ///< [0] is the leader
+  local::ProcessFacts process;  ///< without pending signals
   std::uint64_t hidden_start = 0, hidden_end = 0;  ///< memory of the shadow that is ours
   std::uint64_t stopped_ns = 0;                    ///< how long the process stood still
 };
@@ -122,7 +124,9 @@ Result<Frozen> freeze(pid_t pid, const Lifeline& lifeline, Agent& agent) {
     if (!state) return state.error();
     frozen.threads.push_back(std::move(*state));
   }
-  Inside inside(*space, frozen.threads, xfeatures);
+  const auto questions = ProcessQuestions::put(*space, tracee->process());
+  if (!questions) return questions.error();
+  Inside inside(*space, frozen.threads, xfeatures, questions->ops());
   const std::uint64_t ignored = space->reserve(16, 8);
   const std::uint64_t clone_op = space->put(RemoteOp{SYS_clone, {}, ignored});
   RemoteSlot slot = slot_of(clone_op, 1, ignored + 8);
@@ -130,6 +134,10 @@ Result<Frozen> freeze(pid_t pid, const Lifeline& lifeline, Agent& agent) {
   const std::uint64_t clone_slot = space->put(slot);
   if (Result<void> ok = space->write(); !ok) return ok.error();
   if (Result<void> ok = inside.ask(*tracee, *space, clock, frozen.threads); !ok) return ok.error();
+
+  const auto process = questions->answers(*space);
+  if (!process) return process.error();
+  frozen.process = *process;
 
   // 4. The agent's word, and the copy. Time passes only for the kernel's part of it.
   if (Result<void> ok = agent.verdict(); !ok) return ok.error();
@@ -148,6 +156,14 @@ Result<Frozen> freeze(pid_t pid, const Lifeline& lifeline, Agent& agent) {
   if (Result<void> ok = tracee->leader().detach(); !ok) return ok.error();
   frozen.stopped_ns =
       static_cast<std::uint64_t>(std::chrono::nanoseconds(Clock::now() - begun).count());
+
+  // What hardly ever changes, and takes longer. A thread that has ended since is like the leader.
+  for (std::size_t i = 1; i < frozen.threads.size(); ++i) {
+    ThreadState& thread = frozen.threads[i];
+    if (!read_placement(static_cast<pid_t>(thread.record.tid), thread.scheduling)) {
+      (void)read_placement(pid, thread.scheduling);
+    }
+  }
 
   // 6. So does the shadow.
   const Result<pid_t> free = shadow.let_go(clock);

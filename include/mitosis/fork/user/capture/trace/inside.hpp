@@ -59,19 +59,22 @@ inline RemoteSlot slot_of(std::uint64_t first, std::size_t ops, std::uint64_t do
 /// The questions, laid out in the process.
 class Inside {
  public:
-  Inside(RemoteSpace& space, const std::vector<ThreadState>& threads, std::uint64_t xfeatures)
+  /// `of_leader`: what it is asked besides.
+  Inside(RemoteSpace& space, const std::vector<ThreadState>& threads, std::uint64_t xfeatures,
+         const std::vector<RemoteOp>& of_leader)
       : answers_(threads.size()),
         answers_at_(space.reserve(sizeof(InsideAnswer) * threads.size(), 8)) {
     for (std::size_t i = 0; i < threads.size(); ++i) {
       const std::uint64_t answer = answers_at_ + i * sizeof(InsideAnswer);
-      const RemoteOp ops[] = {
+      std::vector<RemoteOp> ops = {
           {SYS_sigaltstack, {0, answer}, answer + offsetof(InsideAnswer, altstack_result)},
           {SYS_prctl,
            {PR_GET_TID_ADDRESS, answer + offsetof(InsideAnswer, clear_child_tid)},
            answer + offsetof(InsideAnswer, tid_result)}};
-      const std::uint64_t first = space.put(ops[0], std::size(ops));
+      if (i == 0) ops.insert(ops.end(), of_leader.begin(), of_leader.end());
+      const std::uint64_t first = space.put(ops[0], ops.size());
       slots_.push_back(
-          space.put(slot_of(first, std::size(ops), answer + offsetof(InsideAnswer, done))));
+          space.put(slot_of(first, ops.size(), answer + offsetof(InsideAnswer, done))));
       frames_.push_back(put_frame(space, threads[i], xfeatures));
     }
   }

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <mitosis/fork/user/capture/attributes.hpp>
 #include <mitosis/fork/user/capture/proc_text.hpp>
 #include <mitosis/fork/user/capture/thread_state.hpp>
 #include <mitosis/fork/user/capture/trace/traced_thread.hpp>
@@ -83,6 +84,7 @@ inline Result<ThreadState> read_thread(TracedThread& thread, int memory, int tas
                   &record.robust_list_bytes);
   abort_restartable_sequence(thread, memory, record);
   arch::write_registers(arch::restarted(thread.own_registers()), record);
+  if (Result<void> ok = read_scheduler(thread.tid(), state.scheduling); !ok) return ok.error();
   const auto name = read_at(tasks, fmt::format("{}/comm", thread.tid()).c_str(), 64);
   if (!name) return name.error();
   std::string_view text = view(*name);

@@ -113,8 +113,12 @@ class Pagemap {
         detail::append(to, {{page_of(r.start), (r.end - r.start) >> page_shift},
                             (r.categories & detail::page_is_file) != 0});
       }
-      if (ask.walk_end <= start) return EIO;  // a kernel that makes no progress must not hang us
-      start = ask.walk_end;
+      // `walk_end` stays where the kernel's own buffer of 512 regions was full before, when the
+      // walk behind it comes to its end (seen on Linux 6.18; fs/proc/task_mmu.c, do_pagemap_scan).
+      const std::uint64_t told = n > 0 ? regions_[static_cast<std::size_t>(n) - 1].end : start;
+      const std::uint64_t next = std::max<std::uint64_t>(ask.walk_end, told);
+      if (next <= start) return EIO;  // a kernel that makes no progress must not hang us
+      start = next;
     }
     return 0;
   }

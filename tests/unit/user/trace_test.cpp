@@ -221,6 +221,64 @@ TEST(Freeze, EachThreadIsThereAsItStood) {
   }
 }
 
+TEST(Freeze, MemoryThatAForkWouldLeaveOutComesAlong) {
+  FakeAgent agent;
+  constexpr std::size_t bytes = 16 * page_size;
+  char* const memory = static_cast<char*>(
+      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  int told[2];
+  ASSERT_EQ(::pipe2(told, O_CLOEXEC), 0);
+  const pid_t target = ::fork();
+  if (target == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    std::memset(memory, 'x', bytes);
+    ::madvise(memory, bytes / 4, MADV_DONTFORK);
+    ::madvise(memory + bytes / 2, bytes / 4, MADV_DONTFORK);
+    (void)!::write(told[1], "x", 1);
+    for (;;) ::pause();
+  }
+  char ready = 0;
+  ASSERT_EQ(::read(told[0], &ready, 1), 1);
+  const auto marked = [target] {  // "dc": do not copy
+    std::size_t count = 0;
+    const auto smaps = read_at(AT_FDCWD, ("/proc/" + std::to_string(target) + "/smaps").c_str(),
+                               std::size_t{1} << 24);
+    if (!smaps) return count;
+    const std::string_view text = view(*smaps);
+    for (std::size_t at = 0; (at = text.find(" dc ", at)) != std::string_view::npos; ++at) ++count;
+    return count;
+  };
+  const std::size_t before = marked();
+  EXPECT_GE(before, 2u);
+  const Agrees agrees;
+  const auto frozen = freeze(target, lifeline(1), agrees);
+  ASSERT_TRUE(frozen.ok()) << describe(frozen.error());
+  const auto shadow = agent.take_shadow();
+  ASSERT_TRUE(shadow.has_value());
+  EXPECT_EQ(shadow->pid, frozen->shadow);
+  const std::string path = "/proc/" + std::to_string(shadow->pid) + "/mem";
+  const UniqueFd copy(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::vector<char> there(bytes);
+  EXPECT_EQ(::pread(copy.get(), there.data(), bytes, reinterpret_cast<off_t>(memory)),
+            static_cast<ssize_t>(bytes));
+  EXPECT_EQ(there, std::vector<char>(bytes, 'x'));
+  EXPECT_EQ(marked(), before) << "in the program itself they are as before";
+  // Nobody but the shadow is its child: the first clone is buried.
+  std::size_t children = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const auto pid = number<pid_t>(entry.path().filename().string());
+    const auto status = pid ? open_process(*pid) : Result<UniqueFd>(Errc::child_died);
+    const auto text = status ? read_at(status->get(), "status", 1u << 20) : status.error();
+    if (text && field(view(*text), "PPid") == std::to_string(target)) ++children;
+  }
+  EXPECT_EQ(children, 1u);
+  ::kill(target, SIGKILL);
+  ::waitpid(target, nullptr, 0);
+  ::munmap(memory, bytes);
+  ::close(told[0]);
+  ::close(told[1]);
+}
+
 TEST(Freeze, ARefusalAtAnyStepLeavesTheProgramAlone) {
   FakeAgent agent;
   Target target;

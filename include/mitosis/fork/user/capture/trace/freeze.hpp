@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include <mitosis/fork/user/capture/thread_state.hpp>
+#include <mitosis/fork/user/capture/trace/clone.hpp>
 #include <mitosis/fork/user/capture/trace/inside.hpp>
 #include <mitosis/fork/user/capture/trace/process_questions.hpp>
 #include <mitosis/fork/user/capture/trace/remote_space.hpp>
@@ -24,7 +25,7 @@ namespace mitosis::capture {
 struct Frozen {
   pid_t shadow = 0;                                ///< it reports to the agent by itself
   std::vector<ThreadState> threads;                ///< [0] is the leader
-  local::ProcessFacts process;  ///< without pending signals
+  local::ProcessFacts process;                     ///< without pending signals
   std::uint64_t hidden_start = 0, hidden_end = 0;  ///< memory of the shadow that is ours
   std::uint64_t stopped_ns = 0;                    ///< how long the process stood still
 };
@@ -43,51 +44,9 @@ namespace detail {
 /// No single step may keep the process longer.
 inline constexpr std::chrono::milliseconds stop_patience{500};
 inline constexpr std::chrono::milliseconds step_patience{2'000};
-/// Beside what each thread takes: the code, the shadow's ops and its report.
-inline constexpr std::size_t space_bytes = std::size_t{1} << 16;
-
-/// A new process that nobody knows yet: killed, unless it is let go.
-class NewShadow {
- public:
-  explicit NewShadow(pid_t pid) noexcept : thread_(TracedThread::attached(pid)), pid_(pid) {}
-  NewShadow(const NewShadow&) = delete;
-  NewShadow& operator=(const NewShadow&) = delete;
-  ~NewShadow() {
-    if (pid_ > 0) (void)::kill(pid_, SIGKILL);
-  }
-  /// From here on it reports to the agent and belongs to it.
-  Result<pid_t> let_go(const StopClock& clock) noexcept {
-    if (const auto stop = thread_.wait(clock); !stop) return stop.error();
-    if (Result<void> ok = thread_.detach(); !ok) return ok.error();
-    return std::exchange(pid_, -1);
-  }
-
- private:
-  TracedThread thread_;
-  pid_t pid_;
-};
-
-/// Has the leader clone the process; it is inside of clone(2) afterwards.
-inline Result<pid_t> clone_process(Tracee& tracee, const RemoteSpace& space, std::uint64_t slot,
-                                   std::uint64_t frame, const StopClock& clock) {
-  TracedThread& leader = tracee.leader();
-  constexpr long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK;
-  if (leader.ask(PTRACE_SETOPTIONS, nullptr, options) != 0) {
-    return Error(Errc::system_call_failed, "PTRACE_SETOPTIONS", errno).in("clone the process");
-  }
-  const arch::Registers there = arch::entering(leader.own_registers(), space.code(), slot, frame);
-  if (Result<void> ok = leader.borrow(there, space.code(), space.code_bytes()); !ok) {
-    return ok.error();
-  }
-  if (Result<void> ok = leader.run(); !ok) return ok.error();
-  const Result<TracedThread::Stop> stop = leader.wait(clock);
-  if (!stop) return stop.error();
-  unsigned long pid = 0;
-  if (*stop != TracedThread::Stop::forked || leader.ask(PTRACE_GETEVENTMSG, nullptr, &pid) != 0) {
-    return Error(Errc::unsupported_process, "it cannot be cloned").in("clone the process");
-  }
-  return static_cast<pid_t>(pid);
-}
+/// Beside what each thread takes: the code, the shadow's ops and report, two ops for each mapping
+/// that is marked MADV_DONTFORK.
+inline constexpr std::size_t space_bytes = std::size_t{1} << 19;
 
 }  // namespace detail
 
@@ -142,16 +101,14 @@ Result<Frozen> freeze(pid_t pid, const Lifeline& lifeline, Agent& agent) {
   // 4. The agent's word, and the copy. Time passes only for the kernel's part of it.
   if (Result<void> ok = agent.verdict(); !ok) return ok.error();
   clock.restart(std::chrono::seconds(remote_patience_seconds));
-  const Result<pid_t> child =
-      detail::clone_process(*tracee, *space, clone_slot, inside.frame(0), clock);
-  if (!child) return child.error();
-  detail::NewShadow shadow(*child);
+  Cloner cloner(*tracee, *space, slot, clone_slot, inside.frame(0));
+  Result<NewShadow> shadow = cloner.clone(clock);
+  if (!shadow) return shadow.error();
 
   // 5. It goes on.
   for (std::size_t i = 1; i < threads.size(); ++i) (void)threads[i].detach();
   clock.restart(TracedThread::rollback_patience);
-  const Result<bool> back = tracee->leader().settle(clock);
-  if (!back) return back.error();
+  if (Result<void> ok = cloner.finish(clock); !ok) return ok.error();
   if (Result<void> ok = space->unmap(clock); !ok) return ok.error();
   if (Result<void> ok = tracee->leader().detach(); !ok) return ok.error();
   frozen.stopped_ns =
@@ -166,7 +123,7 @@ Result<Frozen> freeze(pid_t pid, const Lifeline& lifeline, Agent& agent) {
   }
 
   // 6. So does the shadow.
-  const Result<pid_t> free = shadow.let_go(clock);
+  const Result<pid_t> free = shadow->let_go(clock);
   if (!free) return free.error();
   frozen.shadow = *free;
   return frozen;

@@ -102,7 +102,8 @@ class RemoteSpace {
   /// Writes all that was put in.
   Result<void> write() const {
     if (content_.size() > bytes_) {
-      return Error(Errc::limit_exceeded, "its threads do not fit").in("trace");
+      return Error(Errc::limit_exceeded, "more threads, or mappings with MADV_DONTFORK, than fit")
+          .in("trace");
     }
     const ssize_t n =
         ::pwrite(memory_.get(), content_.data(), content_.size(), static_cast<off_t>(base_));

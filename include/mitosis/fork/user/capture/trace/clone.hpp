@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+// clone_process: has a held process's leader clone it, with all of its memory. World: user.
+// Memory that is marked MADV_DONTFORK (V8's heap is) would be missing: where the clone turns out to
+// be smaller, the marks are taken away for a second one. Nobody tells them beforehand but smaps,
+// which walks all page tables.
+#pragma once
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <mitosis/fork/user/capture/parent_check.hpp>
+#include <mitosis/fork/user/capture/proc_maps.hpp>
+#include <mitosis/fork/user/capture/trace/inside.hpp>
+#include <mitosis/fork/user/capture/trace/remote_space.hpp>
+#include <mitosis/fork/user/capture/trace/tracee.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace mitosis::capture {
+
+/// A new process that nobody knows yet: killed at its end, unless it is let go. Move-only.
+class NewShadow {
+ public:
+  explicit NewShadow(pid_t pid) noexcept : thread_(TracedThread::attached(pid)), pid_(pid) {}
+  NewShadow(NewShadow&& other) noexcept
+      : thread_(std::move(other.thread_)), pid_(std::exchange(other.pid_, -1)) {}
+  NewShadow& operator=(NewShadow&&) = delete;
+  ~NewShadow() {
+    if (pid_ > 0) (void)::kill(pid_, SIGKILL);
+  }
+  [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+  /// From here on it reports to the agent and belongs to it.
+  Result<pid_t> let_go(const StopClock& clock) noexcept {
+    if (const auto stop = thread_.wait(clock); !stop) return stop.error();
+    if (Result<void> ok = thread_.detach(); !ok) return ok.error();
+    return std::exchange(pid_, -1);
+  }
+  /// Ends it, up to where its parent can bury it.
+  void end(const StopClock& clock) noexcept {
+    (void)::kill(std::exchange(pid_, -1), SIGKILL);
+    while (thread_.wait(clock)) (void)thread_.run();
+  }
+
+ private:
+  TracedThread thread_;
+  pid_t pid_;
+};
+
+namespace detail {
+
+struct MemoryRange {
+  std::uint64_t start, end;
+};
+
+inline Result<std::uint64_t> mapped_kib_of(int process) {
+  const Result<std::vector<char>> status = read_at(process, "status", 1u << 20);
+  if (!status) return status.error();
+  return mapped_kib(view(*status));
+}
+
+/// What the process has mapped and its copy has not. Both stand still.
+inline Result<std::vector<MemoryRange>> left_out(int process, int copy) {
+  const Result<std::vector<char>> texts[] = {read_at(process, "maps", max_maps_text),
+                                             read_at(copy, "maps", max_maps_text)};
+  std::vector<MemoryRange> missing;
+  if (!texts[0]) return texts[0].error();
+  if (!texts[1]) return texts[1].error();
+  const auto all = parse_maps(view(*texts[0])), copied = parse_maps(view(*texts[1]));
+  if (!all) return all.error();
+  if (!copied) return copied.error();
+  auto next = copied->begin();
+  for (const Mapping& m : *all) {
+    std::uint64_t from = m.start;
+    while (next != copied->end() && next->end <= from) ++next;
+    for (auto c = next; c != copied->end() && c->start < m.end; ++c) {
+      if (c->start > from) missing.push_back({from, c->start});
+      from = c->end;
+    }
+    if (from < m.end) missing.push_back({from, m.end});
+  }
+  return missing;
+}
+
+/// Its pid as its own process and its parent see it.
+inline Result<std::uint64_t> own_pid_of(int process) {
+  const Result<std::vector<char>> status = read_at(process, "status", 1u << 20);
+  if (!status) return status.error();
+  std::string_view pids = field(view(*status), "NSpid");  // from the outermost namespace inwards
+  pids.remove_prefix(pids.rfind('\t') + 1);
+  const auto pid = number(pids);
+  if (!pid) return Error(Errc::system_call_failed, "NSpid").in("clone the process");
+  return *pid;
+}
+
+}  // namespace detail
+
+/// The clone, and how the leader gets out of it.
+class Cloner {
+ public:
+  /// `slot` is a slot whose only op clones, written already; `frame` the leader's.
+  Cloner(Tracee& tracee, RemoteSpace& space, const RemoteSlot& slot, std::uint64_t slot_at,
+         std::uint64_t frame) noexcept
+      : tracee_(tracee), space_(space), slot_(slot), slot_at_(slot_at), frame_(frame) {}
+
+  /// Clones, a second time where memory was left out. The leader is in it until `finish`.
+  Result<NewShadow> clone(const StopClock& clock) {
+    Result<NewShadow> shadow = clone_once(slot_at_, clock);
+    if (!shadow) return shadow.error();
+    Result<UniqueFd> copy = open_process(shadow->pid());
+    if (!copy) return copy.error();
+    const auto whole = detail::mapped_kib_of(tracee_.process());
+    const auto copied = detail::mapped_kib_of(copy->get());
+    if (!whole) return whole.error();
+    if (!copied) return copied.error();
+    if (*copied >= *whole) return shadow;
+
+    const auto missing = detail::left_out(tracee_.process(), copy->get());
+    const auto pid = detail::own_pid_of(copy->get());
+    if (!missing) return missing.error();
+    if (!pid) return pid.error();
+    shadow->end(clock);
+    const Result<bool> back = tracee_.leader().settle(clock);
+    if (!back) return back.error();
+    const Result<std::uint64_t> again = put_second(*missing, *pid);
+    if (!again) return again.error();
+    second_ = true;
+    return clone_once(*again, clock);
+  }
+  /// The leader is held again, the marks are as they were.
+  Result<void> finish(const StopClock& clock) {
+    TracedThread& leader = tracee_.leader();
+    if (second_) {
+      if (Result<void> ok = leader.run(); !ok) return ok;
+      for (std::uint64_t done = 0; done == 0;) {
+        if (Result<void> ok = space_.read(slot_.done, &done); !ok) return ok;
+        if (clock.passed()) return Error(Errc::timed_out, "its leader").in("clone the process");
+        ::sched_yield();
+      }
+    }
+    const Result<bool> back = leader.settle(clock);
+    if (!back) return back.error();
+    if (!*back) return Error(Errc::timed_out, "its clone took too long").in("clone the process");
+    return {};
+  }
+
+ private:
+  Result<NewShadow> clone_once(std::uint64_t slot, const StopClock& clock) {
+    TracedThread& leader = tracee_.leader();
+    constexpr long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK;
+    if (leader.ask(PTRACE_SETOPTIONS, nullptr, options) != 0) {
+      return Error(Errc::system_call_failed, "PTRACE_SETOPTIONS", errno).in("clone the process");
+    }
+    const arch::Registers there =
+        arch::entering(leader.own_registers(), space_.code(), slot, frame_);
+    if (Result<void> ok = leader.borrow(there, space_.code(), space_.code_bytes()); !ok) {
+      return ok.error();
+    }
+    if (Result<void> ok = leader.run(); !ok) return ok.error();
+    const Result<TracedThread::Stop> stop = leader.wait(clock);
+    if (!stop) return stop.error();
+    unsigned long pid = 0;
+    if (*stop != TracedThread::Stop::forked || leader.ask(PTRACE_GETEVENTMSG, nullptr, &pid) != 0) {
+      return Error(Errc::unsupported_process, "it cannot be cloned").in("clone the process");
+    }
+    return NewShadow(static_cast<pid_t>(pid));
+  }
+
+  /// Buries the first clone, takes the marks away, clones, and puts them back: the leader does so
+  /// to the end whatever becomes of us.
+  Result<std::uint64_t> put_second(const std::vector<detail::MemoryRange>& missing,
+                                   std::uint64_t pid) {
+    const std::uint64_t ignored = space_.reserve(8, 8);
+    std::vector<RemoteOp> ops;
+    ops.push_back({SYS_wait4, {pid, 0, static_cast<std::uint32_t>(__WALL), 0}, ignored});
+    const auto mark = [&](int how) {
+      for (const detail::MemoryRange& m : missing) {
+        ops.push_back(
+            {SYS_madvise, {m.start, m.end - m.start, static_cast<std::uint64_t>(how)}, ignored});
+      }
+    };
+    mark(MADV_DOFORK);
+    ops.push_back({SYS_clone, {}, ignored});
+    mark(MADV_DONTFORK);
+    RemoteSlot slot = slot_;
+    slot.first = space_.put(ops[0], ops.size());
+    slot.end = slot.first + ops.size() * sizeof(RemoteOp);
+    const std::uint64_t at = space_.put(slot);
+    if (Result<void> ok = space_.write(); !ok) return ok.error();
+    return at;
+  }
+
+  Tracee& tracee_;
+  RemoteSpace& space_;
+  RemoteSlot slot_;
+  std::uint64_t slot_at_, frame_;
+  bool second_ = false;
+};
+
+}  // namespace mitosis::capture

@@ -11,7 +11,7 @@
 namespace mitosis::capture {
 
 struct ThreadState {
-  descriptor::ThreadRecord record = {};  ///< the builder sets its xstate_offset and _bytes
+  descriptor::ThreadRecord record = {};          ///< the builder sets its xstate_offset and _bytes
   descriptor::SchedulingRecord scheduling = {};  ///< the leader's is read by the agent
   std::vector<std::uint8_t> xstate;              ///< an XSAVE area in the standard format
 };

@@ -68,6 +68,17 @@ inline void walk(const DescriptorView& view) {
   for (const SigactionRecord s : view.sigactions()) read += s.handler;
   for (const LimitRecord l : view.limits()) require(l.soft <= l.hard, "limits");
   for (const std::uint8_t byte : view.auxv()) read += byte;
+  for (const VmaRecord v : view.vmas()) {
+    require(v.kind != static_cast<std::uint32_t>(VmaKind::shared_object) ||
+                v.file_inode < view.shared_objects().size(),
+            "a shared vma's object exists");
+  }
+  for (const SharedRunRecord r : view.shared_runs()) {
+    require(r.object < view.shared_objects().size() && r.count > 0, "a shared run's object exists");
+    require((r.page + r.count - 1) << page_shift < view.shared_objects()[r.object].bytes,
+            "a shared run lies in its object");
+  }
+  for (const SharedObjectRecord o : view.shared_objects()) text(o.name);
   for (const ProcessRecord p : view.process()) read += p.personality;
   for (const SchedulingRecord r : view.scheduling()) require(r.nice < 20, "nice");
   for (const TimerRecord t : view.timers()) {

@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,10 +21,10 @@ int mischief(const char* what) {
   }
   if (strcmp(what, "socket") == 0) return socket(AF_NETLINK, SOCK_RAW, 0);
   if (strcmp(what, "shared") == 0) {
-    char* at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED) return -1;
-    *at = 1;
-    return 0;
+    const int id = shmget(IPC_PRIVATE, 4096, 0600);
+    const void* at = shmat(id, NULL, 0);
+    shmctl(id, IPC_RMID, NULL);
+    return at == (void*)-1 ? -1 : 0;
   }
   return -1;
 }

@@ -39,6 +39,8 @@ TEST(Descriptor, RoundTripKeepsEveryRecord) {
   same(view.process(), b.process);
   same(view.scheduling(), b.scheduling);
   same(view.timers(), b.timers);
+  same(view.shared_objects(), b.shared_objects);
+  same(view.shared_runs(), b.shared_runs);
   same(view.pending_signals(), b.pending_signals);
   EXPECT_STREQ(view.string(view.mm().exe), "/usr/bin/example");
   EXPECT_STREQ(view.string(view.machine().kernel_release), "6.1.0");

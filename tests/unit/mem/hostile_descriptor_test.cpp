@@ -144,7 +144,7 @@ TEST(HostileDescriptor, Vmas) {
   EXPECT_EQ(after([](auto& b) { b.vmas[5].end = user_address_end + page_size; }),
             "vmas[5].end: not a user address");
   EXPECT_EQ(after([](auto& b) { b.vmas[1].kind = 0; }), "vmas[1].kind: unknown");
-  EXPECT_EQ(after([](auto& b) { b.vmas[1].kind = 8; }), "vmas[1].kind: unknown");
+  EXPECT_EQ(after([](auto& b) { b.vmas[1].kind = 99; }), "vmas[1].kind: unknown");
   EXPECT_EQ(after([](auto& b) { b.vmas[4].kind = 5; }), "vmas[5].kind: a second one of its kind");
   EXPECT_EQ(after([](auto& b) { b.vmas[1].prot = 8; }),
             "vmas[1].prot: more than read, write, execute");
@@ -227,6 +227,24 @@ TEST(HostileDescriptor, TheRest) {
   EXPECT_EQ(after([](auto& b) { b.vdso.resize(65'537); }), "vdso: over 64 KiB");
   EXPECT_EQ(poked([](std::vector<std::uint8_t>& b) { b.back() = 'x'; }),
             "strings: not zero-terminated");
+}
+
+TEST(HostileDescriptor, SharedMemory) {
+  EXPECT_EQ(after([](auto& b) { b.vmas[6].file_inode = 1; }), "vmas[6].file_inode: no such object");
+  EXPECT_EQ(after([](auto& b) { b.vmas[6].file_offset = 8; }),
+            "vmas[6].file_offset: not page-aligned");
+  EXPECT_EQ(after([](auto& b) { b.shared_objects[0].bytes = ~0ull; }),
+            "shared_objects[0].bytes: past the largest file");
+  EXPECT_EQ(after([](auto& b) { b.shared_objects.resize(49); }), "shared_objects: over 48");
+  EXPECT_EQ(after([](auto& b) { b.shared_runs[0].object = 1; }),
+            "shared_runs[0].object: no such object");
+  EXPECT_EQ(after([](auto& b) { b.shared_runs[0].count = 0; }), "shared_runs[0].count: zero");
+  EXPECT_EQ(after([](auto& b) { b.shared_runs[1].page = 1; }),
+            "shared_runs[1].page: before the end of the previous one");
+  EXPECT_EQ(after([](auto& b) { b.shared_runs[1].count = 2; }),
+            "shared_runs[1].page: past the object's end");
+  EXPECT_EQ(after([](auto& b) { b.shared_runs[1].source = 5; }),
+            "shared_runs[1].source: no place of shared pages");
 }
 
 TEST(HostileDescriptor, Attributes) {

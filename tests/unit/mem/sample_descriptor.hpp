@@ -38,7 +38,8 @@ inline descriptor::OwnerRecord owner(std::uint32_t machine, const char* where) {
   return o;
 }
 
-/// mm, 6 VMAs, 3 runs of two owners, 2 threads, 5 files, limits, auxv, attributes, vdso.
+/// mm, 7 VMAs, a shared object, 3 runs of two owners, 2 threads, 5 files, limits, auxv, attributes,
+/// vdso.
 inline DescriptorBuilder sample_builder() {
   using namespace descriptor;  // NOLINT
   DescriptorBuilder b(Arch::x86_64, HandlerId{73}, Generation{5});
@@ -60,7 +61,11 @@ inline DescriptorBuilder sample_builder() {
             vma(heap_at + 8 * page_size, 4, VmaKind::anonymous),
             vma(library_at, 4, VmaKind::shared_file, b.string("/tmp/shared")),
             vma(stack_at, 4, VmaKind::stack, b.string("[stack]")),
-            vma(stack_at + 16 * page_size, 2, VmaKind::vdso, b.string("[vdso]"))};
+            vma(stack_at + 16 * page_size, 2, VmaKind::vdso, b.string("[vdso]")),
+            vma(stack_at + 24 * page_size, 4, VmaKind::shared_object)};
+  b.shared_objects.push_back({7 * page_size + 1, b.string("/memfd:frames (deleted)"), 0});
+  constexpr std::uint64_t shared_at = shared_source_start >> page_shift;
+  b.shared_runs = {{0, shared_at, 2, 0}, {7, shared_at + 7, 1, 0}};
   b.add_run({page_of(heap_at), 4}, page_of(heap_at), 0);
   b.add_run({page_of(heap_at) + 4, 4}, page_of(heap_at), 1);
   b.add_run({page_of(stack_at) + 2, 2}, page_of(stack_at) + 2, 0);

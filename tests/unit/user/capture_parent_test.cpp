@@ -226,10 +226,48 @@ TEST(CheckParent, RefusesThreads) {
             std::string::npos);
 }
 
-TEST(CheckParent, RefusesMemoryThatIsShared) {
+/// Three pages of an object of six, shown twice.
+void share(char*& at, bool keep_open = false) {
+  const int fd = ::memfd_create("object", MFD_CLOEXEC);
+  (void)!::ftruncate(fd, 6 * page_size - 10);
+  at =
+      static_cast<char*>(::mmap(nullptr, 6 * page_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+  (void)::mmap(nullptr, page_size, PROT_READ, MAP_SHARED, fd, 2 * page_size);
+  at[0] = 'a';
+  at[page_size] = 'b';
+  at[5 * page_size] = 'c';
+  if (!keep_open) (void)::close(fd);
+}
+
+TEST(CheckParent, CopiesMemoryThatIsShared) {
+  const StoppedProgram program([] {
+    char* at = nullptr;
+    share(at);
+    (void)::mmap(nullptr, 4096, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);  // never touched
+  });
+  auto facts = check_parent(program.pid());
+  ASSERT_TRUE(facts.ok()) << describe(facts.error());
+  ASSERT_EQ(facts->shared.objects().size(), 2u);
+  DescriptorBuilder b(arch::this_arch, HandlerId{1}, Generation{1});
+  facts->shared.describe(b);
+  std::uint64_t pages = 0;
+  for (const auto& run : b.shared_runs) pages += run.count;
+  EXPECT_EQ(pages, 3u);
+  const UniqueFd image = facts->shared.take_image();
+  char text[3] = {};
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(::pread(image.get(), text + i, 1, i * static_cast<off_t>(page_size)), 1);
+  }
+  EXPECT_EQ(std::string(text, 3), "abc");
+  EXPECT_EQ(check_parent(program.pid(), {}, {.shared_budget = 2 * page_size}).code(),
+            Errc::budget_exceeded);
+}
+
+TEST(CheckParent, RefusesSharedMemoryThatCannotComeAlong) {
   EXPECT_NE(refusal([] {
-              (void)::mmap(nullptr, 4096, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-            }).find("shared anonymous memory"),
+              char* at = nullptr;
+              share(at, true);
+            }).find("descriptor 3"),
             std::string::npos);
   EXPECT_NE(refusal([] {
               const int id = ::shmget(IPC_PRIVATE, 4096, 0600);

@@ -113,16 +113,22 @@ TEST(MappingKind, PrivateMemoryOfAFileThatIsGoneComesAlong) {
   EXPECT_FALSE(check_mapping(mapping("/anon_hugepage (deleted)", false)).ok());
 }
 
+TEST(MappingKind, SharedMemoryWithoutAPathIsAnObject) {
+  for (const char* path : {"", "/dev/zero (deleted)", "[anon_shmem:name]",
+                           "/memfd:buffer (deleted)", "/dev/shm/queue", "/tmp/gone (deleted)"}) {
+    EXPECT_TRUE(check_mapping(mapping(path, true)).ok()) << path;
+    EXPECT_EQ(kind_of(mapping(path, true)), VmaKind::shared_object) << path;
+  }
+}
+
 TEST(MappingKind, RefusesByName) {
   const std::pair<const char*, const char*> shared[] = {
-      {"", "shared anonymous memory"},
-      {"/dev/zero (deleted)", "shared anonymous memory"},
       {"/SYSV00000000 (deleted)", "System V shared memory"},
-      {"/memfd:buffer (deleted)", "a memfd"},
-      {"/memfd:mitosis-cache (deleted)", "a memfd"},
+      {"/anon_hugepage (deleted)", "huge pages"},
+      {"/secretmem (deleted)", "secret memory"},
+      {"/[aio] (deleted)", "an asynchronous I/O context"},
       {"anon_inode:[io_uring]", "a kernel object"},
-      {"/dev/dri/card0", "a device"},
-      {"/tmp/gone (deleted)", "a deleted file"}};
+      {"/dev/dri/card0", "a device"}};
   for (const auto& [path, what] : shared) {
     const Result<void> checked = check_mappings({mapping(path, true)});
     ASSERT_EQ(checked.code(), Errc::unsupported_process) << path;

@@ -7,6 +7,7 @@
 #include <mitosis/base/span.hpp>
 #include <mitosis/mem/descriptor/attribute_records.hpp>
 #include <mitosis/mem/descriptor/records.hpp>
+#include <mitosis/mem/descriptor/shared_records.hpp>
 #include <mitosis/mem/page.hpp>
 
 #include <cstddef>
@@ -38,6 +39,8 @@ class DescriptorBuilder {
   std::vector<descriptor::SchedulingRecord> scheduling;  ///< one a thread, or none
   std::vector<descriptor::TimerRecord> timers;
   std::vector<descriptor::PendingSignalRecord> pending_signals;
+  std::vector<descriptor::SharedObjectRecord> shared_objects;
+  std::vector<descriptor::SharedRunRecord> shared_runs;
   std::vector<std::uint8_t> auxv;
   std::vector<std::uint8_t> vdso;
 
@@ -162,6 +165,8 @@ inline std::vector<DescriptorBuilder::Section> DescriptorBuilder::sections() con
   add(Tag::timers, true, timers.data(), timers.size());
   add(Tag::pending_signals, true, pending_signals.data(), pending_signals.size());
   add(Tag::vdso, false, vdso.data(), vdso.size());
+  add(Tag::shared_objects, true, shared_objects.data(), shared_objects.size());
+  add(Tag::shared_runs, true, shared_runs.data(), shared_runs.size());
   add(Tag::strings, true, strings_.data(), strings_.size());
   for (const Foreign& f : foreign_) list.push_back({f.tag, f.flags, f.bytes});
   return list;

@@ -66,7 +66,7 @@ inline Error check_vmas(const Sections& s) noexcept {
   if (!whole<VmaRecord>(s.bytes(Tag::vmas))) return refuse("vmas", "not whole records");
   const auto vmas = s.records<VmaRecord>(Tag::vmas);
   constexpr std::uint64_t in_page = page_size - 1;
-  constexpr std::uint32_t last_kind = static_cast<std::uint32_t>(VmaKind::vvar_vclock);
+  constexpr std::uint32_t last_kind = static_cast<std::uint32_t>(VmaKind::shared_object);
   bool seen[last_kind + 1] = {};
   std::uint64_t last_end = 0;
   for (std::size_t i = 0; i < vmas.size(); ++i) {
@@ -80,7 +80,8 @@ inline Error check_vmas(const Sections& s) noexcept {
     last_end = v.end;
     if (v.kind == 0 || v.kind > last_kind) return bad("kind", "unknown");
     // There is one of each in a process, and a restorer moves exactly one.
-    if (v.kind >= static_cast<std::uint32_t>(VmaKind::vdso) && seen[v.kind]) {
+    if (v.kind >= static_cast<std::uint32_t>(VmaKind::vdso) &&
+        v.kind <= static_cast<std::uint32_t>(VmaKind::vvar_vclock) && seen[v.kind]) {
       return bad("kind", "a second one of its kind");
     }
     seen[v.kind] = true;
@@ -115,6 +116,7 @@ inline Error check_owners(const Sections& s) noexcept {
 /// What a shared file maps is the file's, what vvar shows the machine's: neither is carried.
 constexpr bool may_have_runs(std::uint32_t kind) noexcept {
   return kind != static_cast<std::uint32_t>(VmaKind::shared_file) &&
+         kind != static_cast<std::uint32_t>(VmaKind::shared_object) &&
          kind != static_cast<std::uint32_t>(VmaKind::vvar) &&
          kind != static_cast<std::uint32_t>(VmaKind::vvar_vclock);
 }

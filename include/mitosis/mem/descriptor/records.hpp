@@ -42,6 +42,9 @@ enum class Tag : std::uint32_t {
   scheduling = 17,       ///< SchedulingRecord, [i] is thread i's
   timers = 18,           ///< TimerRecord, by ascending id
   pending_signals = 19,  ///< PendingSignalRecord
+  // Of shared_records.hpp:
+  shared_objects = 20,  ///< SharedObjectRecord
+  shared_runs = 21,     ///< SharedRunRecord, ascending by object and page
 };
 
 struct Header {
@@ -87,6 +90,7 @@ enum class VmaKind : std::uint32_t {
   vdso = 5,
   vvar = 6,
   vvar_vclock = 7,
+  shared_object = 8,  ///< shared memory that is no file of a path; `file_inode` is its index
 };
 struct VmaRecord {
   std::uint64_t start, end;     ///< bytes, page-aligned

@@ -48,6 +48,10 @@ constexpr const char* name(Tag tag) noexcept {
       return "timers";
     case Tag::pending_signals:
       return "pending_signals";
+    case Tag::shared_objects:
+      return "shared_objects";
+    case Tag::shared_runs:
+      return "shared_runs";
   }
   return "";
 }

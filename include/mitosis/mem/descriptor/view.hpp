@@ -7,6 +7,7 @@
 #include <mitosis/mem/descriptor/check_attributes.hpp>
 #include <mitosis/mem/descriptor/check_memory.hpp>
 #include <mitosis/mem/descriptor/check_process.hpp>
+#include <mitosis/mem/descriptor/check_shared.hpp>
 #include <mitosis/mem/descriptor/sections.hpp>
 
 #include <cstddef>
@@ -60,6 +61,12 @@ class DescriptorView {
   [[nodiscard]] auto pending_signals() const noexcept {
     return all<descriptor::PendingSignalRecord>(Tag::pending_signals);
   }
+  [[nodiscard]] auto shared_objects() const noexcept {
+    return all<descriptor::SharedObjectRecord>(Tag::shared_objects);
+  }
+  [[nodiscard]] auto shared_runs() const noexcept {
+    return all<descriptor::SharedRunRecord>(Tag::shared_runs);
+  }
   [[nodiscard]] Bytes auxv() const noexcept { return sections_.bytes(Tag::auxv); }
   /// The front of the parent's vdso; empty: the descriptor has none.
   [[nodiscard]] Bytes vdso() const noexcept { return sections_.bytes(Tag::vdso); }
@@ -105,7 +112,8 @@ inline Result<DescriptorView> DescriptorView::parse(Bytes bytes) noexcept {
   for (const auto check :
        {check_strings, check_mm, check_machine, check_vmas, check_owners, check_runs, check_threads,
         check_sigactions, check_files, check_limits, check_auxv, check_process_attributes,
-        check_scheduling, check_timers, check_pending_signals, check_vdso}) {
+        check_scheduling, check_timers, check_pending_signals, check_vdso, check_shared_objects,
+        check_shared_runs, check_shared_vmas}) {
     if (const Error e = check(*sections); e.code != Errc::ok) return e;
   }
   return DescriptorView(*sections);

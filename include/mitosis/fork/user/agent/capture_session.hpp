@@ -117,7 +117,8 @@ inline Result<Session::FreezeOutcome> Session::freeze(const std::shared_ptr<Pare
   }
   const auto uid = detail::user_of(parent->pid);
   if (!uid) return uid.error();
-  auto facts = capture::check_parent(parent->pid, {}, {true, capturer->pid()});
+  auto facts =
+      capture::check_parent(parent->pid, {}, {true, capturer->pid(), worker_.budget_left()});
   if (!facts) return facts.error();
   // 4. and 5. The shadow waits until it is offered.
   if (auto r = capturer->agree(); !r) return r.error();

@@ -90,8 +90,8 @@ inline void Keeper::close_what_the_worker_left() {
       slot.state.store(0);
       continue;
     }
-    for (const int fd :
-         {slot.parent_pidfd, slot.shadow_pidfd, slot.lifeline, slot.descriptor_fd, slot.image_fd}) {
+    for (const int fd : {slot.parent_pidfd, slot.shadow_pidfd, slot.lifeline, slot.descriptor_fd,
+                         slot.image_fd, slot.shared_fd}) {
       mark(fd);
     }
   }

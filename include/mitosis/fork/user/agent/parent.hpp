@@ -29,6 +29,7 @@ struct Parent {
   bool copy = false;        ///< Cow<Off>
   std::uint32_t flags = 0;  ///< local::PrepareFlag
   UniqueFd parent_pidfd, shadow_pidfd, lifeline, image_fd;
+  UniqueFd shared_fd;  ///< the pages of its shared memory; none where it has none
   TargetName target;
   int shadow_pid = 0;
   std::uint64_t pages = 0;  ///< that children may fetch

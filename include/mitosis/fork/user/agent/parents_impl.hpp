@@ -80,6 +80,7 @@ inline void Parents::publish(const std::shared_ptr<Parent>& parent) {
     slot->shadow_pidfd = parent->shadow_pidfd.get();
     slot->lifeline = parent->lifeline.get();
     slot->image_fd = parent->image_fd.get();
+    slot->shared_fd = parent->shared_fd.get();
     slot->descriptor_fd = memfd->release();
     slot->handler = parent->handler;
     slot->generation = parent->generation;
@@ -247,6 +248,7 @@ inline void Parents::adopt() {
     parent->shadow_pidfd = UniqueFd(slot.shadow_pidfd);
     parent->lifeline = UniqueFd(slot.lifeline);
     parent->image_fd = UniqueFd(slot.image_fd);
+    parent->shared_fd = UniqueFd(slot.shared_fd);
     parent->prepared = Clock::time_point(Clock::duration(slot.prepared_ns));
     parent->last_use = Clock::now();
     parent->slot = &slot;

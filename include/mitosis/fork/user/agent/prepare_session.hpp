@@ -58,7 +58,8 @@ inline Result<void> Session::prepare(const local::Packet& packet) {
                               std::string(format(*policy).c_str()), !policy->cow, message->flags);
   if (!parent) return parent.error();
   // 2. Check the parent, while it clones.
-  auto facts = capture::check_parent(packet.sender.pid, message->own_fds);
+  auto facts = capture::check_parent(packet.sender.pid, message->own_fds,
+                                     {.shared_budget = worker_.budget_left()});
   if (auto r = check_owner(packet.sender.pid, packet.sender.uid); facts && !r) facts = r.error();
   if (!facts) {
     const Error why = Error(facts.error()).of_handler(message->handler);
@@ -159,6 +160,7 @@ inline Result<void> Session::capture(PendingPrepare& pending, const local::Packe
   timer.done("prepare.capture");
   // 7. Open the target and publish.
   parent.target = *target;
+  parent.shared_fd = pending.facts.shared.take_image();
   auto pages =
       agent::serve(worker_.targets, parent, captured->descriptor, *target, worker_.budget_left());
   if (!pages) {

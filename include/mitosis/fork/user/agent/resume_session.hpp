@@ -4,6 +4,7 @@
 
 #include <sys/syscall.h>
 
+#include <mitosis/fork/user/agent/bring_shared.hpp>
 #include <mitosis/fork/user/agent/cache_layout.hpp>
 #include <mitosis/fork/user/agent/proc_namespace.hpp>
 #include <mitosis/fork/user/agent/session.hpp>
@@ -16,6 +17,7 @@
 #include <filesystem>
 #include <iterator>
 #include <string>
+#include <vector>
 
 namespace mitosis::agent {
 
@@ -75,6 +77,26 @@ inline Result<std::shared_ptr<const Image>> Session::fetch(MachineId machine, Ha
                             *(*parent)->descriptor, (*parent)->policy);
 }
 
+/// The memory that the parent shared, for one child.
+inline Result<std::vector<UniqueFd>> Session::bring_shared_of(const Image& image) {
+  const descriptor::OwnerRecord owner = image.view().owners()[0];
+  const MachineId machine{owner.machine};
+  const TargetName target{owner.target_number, owner.target_key};
+  auto brought = bring_shared(image.view(), [&](std::uint64_t address, MutableBytes into) {
+    if (machine == worker_.options.machine) return worker_.targets.read(target, address, into);
+    ReadRequest request;
+    request.peer = machine;
+    request.target = target;
+    request.remote_address = address;
+    request.bytes = static_cast<std::uint32_t>(into.size());
+    request.into.data = into.data();
+    request.deadline = tcp::deadline_in(Peers::call_ms);
+    return worker_.peers->read(request);
+  });
+  if (!brought) return brought.error().at_machine(machine).of_handler(image.name().handler);
+  return brought;
+}
+
 /// From the request to the child's first instruction.
 inline Result<void> Session::resume(const local::Packet& packet) {
   // 1. The descriptor.
@@ -105,18 +127,24 @@ inline Result<void> Session::resume(const local::Packet& packet) {
     cache_view = std::move(view).value();
   }
 
-  // 3. Offer both.
+  // 3. Its shared memory, made anew; then all is offered.
+  auto shared = bring_shared_of(*image);
+  if (!shared) return shared.error();
   const std::uint64_t id = worker_.table.next_id.fetch_add(1);
   const local::ResumeOffer offer{image->name().generation,
                                  image->bytes(),
                                  cache != nullptr,
+                                 static_cast<std::uint32_t>(shared->size()),
                                  format(*policy).c_str(),
                                  std::filesystem::absolute(worker_.options.socket),
                                  image->name().machine,
                                  worker_.options.machine,
                                  id};
-  const int fds[] = {image->memfd(), worker_.device, cache_view.get()};
-  if (auto r = reply(offer, Span<const int>(fds, cache != nullptr ? 3 : 2)); !r) return r;
+  std::vector<int> fds = {image->memfd(), worker_.device};
+  if (cache != nullptr) fds.push_back(cache_view.get());
+  for (const UniqueFd& object : *shared) fds.push_back(object.get());
+  if (auto r = reply(offer, fds); !r) return r;
+  shared->clear();
 
   timer.done("resume.offer");
 

@@ -7,6 +7,7 @@
 #include <mitosis/base/describe.hpp>
 #include <mitosis/fork/user/agent/parent.hpp>
 #include <mitosis/fork/user/restore/layout.hpp>
+#include <mitosis/mem/composed_source.hpp>
 #include <mitosis/mem/descriptor/view.hpp>
 #include <mitosis/mem/image_source.hpp>
 #include <mitosis/mem/shadow_source.hpp>
@@ -35,6 +36,32 @@ inline PageRanges served_ranges(const DescriptorView& view, bool files) {
   return PageRanges(std::move(ranges));
 }
 
+/// The pages of its shared objects, which were copied while it waited.
+inline PageRanges shared_ranges(const DescriptorView& view) {
+  std::vector<PageRange> ranges;
+  for (const descriptor::SharedRunRecord run : view.shared_runs()) {
+    ranges.push_back({PageNumber{run.source}, run.count});
+  }
+  return PageRanges(std::move(ranges));
+}
+
+namespace detail {
+/// Adds the shared objects' pages to what is served.
+inline Result<void> compose(const DescriptorView& view, int shared_fd,
+                            std::shared_ptr<PageSource>& source, PageRanges& ranges) {
+  PageRanges shared = shared_ranges(view);
+  if (shared.pages() == 0) return {};
+  std::vector<PageRange> all = ranges.ranges();
+  all.insert(all.end(), shared.ranges().begin(), shared.ranges().end());
+  auto image = ImageSource::map(shared_fd, std::move(shared));
+  if (!image) return image.error();
+  source =
+      std::make_shared<ComposedSource>(std::move(source), descriptor::shared_source_start, *image);
+  ranges = PageRanges(std::move(all));
+  return {};
+}
+}  // namespace detail
+
 /// A target name for a descriptor that is still to be written. Number 0 is never drawn.
 inline Result<TargetName> draw_target(const TargetTable& targets) noexcept {
   TargetName name;
@@ -48,8 +75,8 @@ inline Result<TargetName> draw_target(const TargetTable& targets) noexcept {
 }
 
 /// Opens the parent's pages to whoever has `name`. With a copy the image is made first (or taken
-/// from `parent.image_fd`, of an earlier worker), at most `budget_bytes` long. Returns how many
-/// pages children may fetch.
+/// from `parent.image_fd`, of an earlier worker), at most `budget_bytes` long. `parent.shared_fd`
+/// has what was copied of its shared memory. Returns how many pages children may fetch.
 inline Result<std::uint64_t> serve(TargetTable& targets, Parent& parent,
                                    const std::vector<std::uint8_t>& descriptor, TargetName name,
                                    std::uint64_t budget_bytes) {
@@ -76,6 +103,9 @@ inline Result<std::uint64_t> serve(TargetTable& targets, Parent& parent,
     auto image = ImageSource::map(parent.image_fd.get(), ranges);
     if (!image) return image.error();
     source = *image;
+  }
+  if (auto r = detail::compose(*view, parent.shared_fd.get(), source, ranges); !r) {
+    return r.error();
   }
   if (auto r = targets.restore(name, std::move(source), std::move(ranges)); !r) return r.error();
   return pages;

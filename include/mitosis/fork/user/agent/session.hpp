@@ -12,6 +12,7 @@
 #include <chrono>
 #include <memory>
 #include <utility>
+#include <vector>
 
 namespace mitosis::agent {
 
@@ -52,6 +53,7 @@ class Session {
   Result<void> capture(PendingPrepare& pending, const local::Packet& packet,
                        const local::ShadowReady& ready);
   Result<void> resume(const local::Packet& packet);
+  Result<std::vector<UniqueFd>> bring_shared_of(const Image& image);
   Result<void> spawn(local::Packet packet);
   void make_children(detail::SpawnBatch& batch);
   Result<void> make_child(detail::SpawnBatch& batch);

@@ -62,7 +62,7 @@ struct ParentSlot {
   std::uint32_t uid;
   std::uint32_t pid;         ///< of the parent itself
   std::uint32_t shadow_pid;  ///< 0 with Cow<Off>, once copied
-  std::int32_t parent_pidfd, shadow_pidfd, lifeline, descriptor_fd, image_fd;
+  std::int32_t parent_pidfd, shadow_pidfd, lifeline, descriptor_fd, image_fd, shared_fd;
   std::uint32_t flags;  ///< local::PrepareFlag
   HandlerId handler;
   Generation generation;

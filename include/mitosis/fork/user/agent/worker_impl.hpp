@@ -3,6 +3,8 @@
 // Included by agent.hpp: it needs the sessions, which need the worker.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <ifaddrs.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -153,6 +155,10 @@ inline std::uint64_t Worker::budget_left() const {
   std::uint64_t used = caches.bytes_used();
   for (const auto& parent : parents.list()) {
     if (parent->image_fd) used += parent->pages << page_shift;
+    struct stat shared = {};
+    if (parent->shared_fd && ::fstat(parent->shared_fd.get(), &shared) == 0) {
+      used += static_cast<std::uint64_t>(shared.st_size);
+    }
   }
   return options.memory_budget > used ? options.memory_budget - used : 0;
 }

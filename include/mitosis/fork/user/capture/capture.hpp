@@ -146,8 +146,8 @@ inline void hide(std::vector<Mapping>& mappings, std::uint64_t start, std::uint6
 }
 
 /// One mapping: its record and its runs.
-inline Result<void> add_mapping(const Mapping& m, MappedFiles& files, RunWriter& runs,
-                                DescriptorBuilder& builder) {
+inline Result<void> add_mapping(const Mapping& m, const SharedMemory& shared, MappedFiles& files,
+                                RunWriter& runs, DescriptorBuilder& builder) {
   using descriptor::VmaKind;
   const VmaKind kind = kind_of(m);
   const PageRange pages = {page_of(m.start), (m.end - m.start) >> page_shift};
@@ -158,6 +158,12 @@ inline Result<void> add_mapping(const Mapping& m, MappedFiles& files, RunWriter&
   record.kind = static_cast<std::uint32_t>(kind);
   record.path = descriptor::no_string;
   if (kind == VmaKind::anonymous || kind == VmaKind::stack) runs.add_private(pages);
+  if (kind == VmaKind::shared_object) {
+    const auto object = shared.find(m);
+    if (!object) return refuse_shared(m, "is new since it was looked at");
+    record.file_inode = *object;
+    record.file_offset = m.offset;
+  }
   if (kind == VmaKind::private_file || kind == VmaKind::shared_file) {
     const std::optional<MappedFile> file = files.find(m);
     if (!file && kind == VmaKind::shared_file) {
@@ -238,8 +244,11 @@ inline Result<Captured> capture_shadow(const CaptureRequest& request, const Pare
   MappedFiles files(process->get());
   RunWriter runs(builder, present, request.ancestry.runs);
   for (const Mapping& m : *mappings) {
-    if (Result<void> ok = detail::add_mapping(m, files, runs, builder); !ok) return ok.error();
+    if (Result<void> ok = detail::add_mapping(m, facts.shared, files, runs, builder); !ok) {
+      return ok.error();
+    }
   }
+  facts.shared.describe(builder);
   builder.owners.push_back(request.self);
   for (const descriptor::OwnerRecord& owner : request.ancestry.owners) {
     builder.owners.push_back(owner);

@@ -14,26 +14,34 @@ namespace mitosis::capture {
 /// The name that our own memfds carry, as /proc/PID/maps shows it: memory of a resumed child.
 inline constexpr std::string_view own_memfd = "/memfd:mitosis";
 
+/// Shared memory that no path leads to on another machine: its content comes along. (What is
+/// private of a file that is gone comes along page by page, as of any file that differs.)
+inline bool is_shared_object(const Mapping& m) noexcept {
+  if (!m.shared) return false;
+  const std::string_view path = m.path;
+  if (path.starts_with("/SYSV") || path.starts_with("/anon_hugepage") ||
+      path.starts_with("/[aio]") || path.starts_with("/secretmem")) {
+    return false;
+  }
+  return path.empty() || path.starts_with("[anon_shmem") || path.starts_with("/dev/zero") ||
+         path.starts_with("/memfd:") || path.starts_with("/dev/shm/") ||
+         (path.starts_with('/') && path.ends_with(deleted_suffix));
+}
+
 namespace detail {
 
 /// Why the mapping cannot be captured; empty where it can.
 inline std::string_view cannot_be_captured(const Mapping& m) noexcept {
   const std::string_view path = m.path;
-  if (path.starts_with("[anon_shmem") || (m.shared && path.starts_with("/dev/zero"))) {
-    return "shared anonymous memory";
-  }
   if (path.starts_with("/SYSV")) return "System V shared memory";
-  // What is private of a file that is gone comes along page by page, as of any file that differs.
-  const bool gone = path.starts_with('/') && path.ends_with(deleted_suffix);
   if (path.starts_with("anon_inode:")) return "a kernel object";
   if (path.starts_with("/anon_hugepage")) return "huge pages of hugetlbfs";
   if (path.starts_with("/[aio]")) return "an asynchronous I/O context";
   if (path.starts_with("socket:")) return "a socket's ring";
   if (path == "/dev/zero") return "";
-  if (path.starts_with("/memfd:")) return m.shared ? "a memfd" : "";
+  if (path.starts_with("/secretmem")) return "secret memory";
+  if (is_shared_object(m) || path.starts_with("/memfd:")) return "";
   if (path.starts_with("/dev/") && !path.starts_with("/dev/shm/")) return "a device";
-  if (gone) return m.shared ? "a deleted file" : "";
-  if (path.empty() && m.shared) return "shared anonymous memory";
   if (!path.empty() && !path.starts_with('/') && !path.starts_with('[')) return "of no known kind";
   return "";
 }
@@ -64,6 +72,7 @@ inline descriptor::VmaKind kind_of(const Mapping& m) noexcept {
   if (m.path == "[vdso]") return VmaKind::vdso;
   if (m.path == "[vvar]") return VmaKind::vvar;
   if (m.path == "[vvar_vclock]") return VmaKind::vvar_vclock;
+  if (is_shared_object(m)) return VmaKind::shared_object;
   if (!m.path.starts_with('/') || m.path == "/dev/zero" || m.path.starts_with(own_memfd)) {
     return VmaKind::anonymous;
   }

@@ -31,13 +31,15 @@ struct ParentFacts {
   std::vector<descriptor::TimerRecord> timers;   ///< what they do, not yet when
   std::uint64_t thread_signals = 0;              ///< pending for the thread: bit n-1 is signal n
   std::uint64_t process_signals = 0;             ///< the same for the process
+  SharedMemory shared;                           ///< its content, as of then
   descriptor::SchedulingRecord scheduling = {};  ///< the scheduler's part
 };
 
-/// What is expected of a process that did not call prepare itself.
+/// What is expected of a process that did not call prepare itself, and a limit for all.
 struct ParentCheck {
-  bool many_threads = false;  ///< all of them stand still
-  pid_t tracer = 0;           ///< who holds them
+  bool many_threads = false;                        ///< all of them stand still
+  pid_t tracer = 0;                                 ///< who holds them
+  std::uint64_t shared_budget = ~std::uint64_t{0};  ///< bytes of shared memory that are copied
 };
 
 namespace detail {
@@ -133,11 +135,26 @@ inline Result<void> check_signals(std::uint64_t pending, const ParentFacts& fact
   return {};
 }
 
+/// A descriptor of such memory would be another object than its mapping, in a child.
+inline Result<void> check_open_shared(const ParentFacts& facts) {
+  for (const OpenFile& file : facts.files) {
+    Mapping same;
+    same.device = std::uint64_t{major(file.device)} << 32 | minor(file.device);
+    same.inode = file.inode;
+    if (file.inode == 0 || !facts.shared.find(same)) continue;
+    return refuse(
+        fmt::format("descriptor {} is of memory that it has also mapped shared; close it (the "
+                    "mapping stays)",
+                    file.fd));
+  }
+  return {};
+}
+
 }  // namespace detail
 
 /// Refuses, by name, what a prepare cannot capture. The process must be waiting in its prepare
 /// call, or be held as `check` says; `own_fds` are its connections to agents. Child processes are
-/// no obstacle: they do not come along.
+/// no obstacle: they do not come along. What it shares is copied.
 inline Result<ParentFacts> check_parent(pid_t pid, Span<const std::int32_t> own_fds = {},
                                         const ParentCheck& check = {}) {
   if (pid <= 0) {
@@ -164,7 +181,10 @@ inline Result<ParentFacts> check_parent(pid_t pid, Span<const std::int32_t> own_
   facts.cwd = std::move(*cwd);
 
   // Last, because a clone() under way holds the memory map.
-  if (Result<void> ok = check_shared_mappings(process->get()); !ok) return ok.error();
+  Result<SharedMemory> shared = copy_shared_mappings(process->get(), check.shared_budget);
+  if (!shared) return shared.error();
+  facts.shared = std::move(*shared);
+  if (Result<void> ok = detail::check_open_shared(facts); !ok) return ok.error();
   return facts;
 }
 

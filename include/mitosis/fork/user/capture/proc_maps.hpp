@@ -15,6 +15,7 @@ namespace mitosis::capture {
 struct Mapping {
   std::uint64_t start = 0, end = 0;  ///< bytes
   std::uint64_t offset = 0;          ///< bytes
+  std::uint64_t device = 0;          ///< major in the upper 32 bits, minor in the lower
   std::uint64_t inode = 0;
   std::uint32_t prot = 0;  ///< PROT_*
   bool shared = false;
@@ -32,12 +33,17 @@ inline bool parse_mapping(std::string_view line, Mapping& to) noexcept {
   const auto end = number(take_until(line, ' '), 16);
   const std::string_view perms = take_until(line, ' ');
   const auto offset = number(take_until(line, ' '), 16);
-  take_until(line, ' ');  // the device: the inode and the path say enough
+  const auto major = number(take_until(line, ':'), 16);
+  const auto minor = number(take_until(line, ' '), 16);
   const auto inode = number(take_until(line, ' '));
-  if (!start || !end || *start >= *end || perms.size() != 4 || !offset || !inode) return false;
+  if (!start || !end || *start >= *end || perms.size() != 4 || !offset || !inode || !major ||
+      !minor) {
+    return false;
+  }
   to.start = *start;
   to.end = *end;
   to.offset = *offset;
+  to.device = *major << 32 | *minor;
   to.inode = *inode;
   to.prot = (perms[0] == 'r' ? static_cast<std::uint32_t>(PROT_READ) : 0u) |
             (perms[1] == 'w' ? static_cast<std::uint32_t>(PROT_WRITE) : 0u) |

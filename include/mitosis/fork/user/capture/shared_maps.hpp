@@ -6,7 +6,7 @@
 
 #include <sys/ioctl.h>
 
-#include <mitosis/fork/user/capture/mapping_kind.hpp>
+#include <mitosis/fork/user/capture/shared_memory.hpp>
 
 #include <cstdint>
 #include <vector>
@@ -27,8 +27,9 @@ inline constexpr std::uint64_t procmap_shared = 0x08;
 inline constexpr std::uint64_t procmap_covering_or_next = 0x10;
 
 /// The errno of the query that ended the walk: ENOENT where there are no more shared mappings.
-/// `refused` is set by the first that cannot be captured.
-inline int query_shared(int maps, Result<void>& refused) {
+/// `refused` is what `visit(mapping)` says, until it refuses one.
+template <class Visit>
+int query_shared(int maps, Result<void>& refused, Visit&& visit) {
   std::vector<char> name(4096);
   ProcmapQuery query = {};
   query.size = sizeof(query);
@@ -46,7 +47,10 @@ inline int query_shared(int maps, Result<void>& refused) {
     found.end = query.vma_end;
     found.shared = true;
     if (query.vma_name_size > 0) found.path = {name.data(), query.vma_name_size - 1};  // and a zero
-    refused = check_mapping(found);
+    found.offset = query.vma_offset;
+    found.inode = query.inode;
+    found.device = std::uint64_t{query.dev_major} << 32 | query.dev_minor;
+    refused = visit(found);
     if (!refused) return 0;
     query.query_addr = query.vma_end;
   }
@@ -54,20 +58,32 @@ inline int query_shared(int maps, Result<void>& refused) {
 
 }  // namespace detail
 
-/// Refuses the first shared mapping that cannot be captured. What is private and cannot be (huge
+/// Finds all shared mappings and copies what they show of memory that no path leads to, at most
+/// `budget` bytes. Refuses the first that cannot be captured. What is private and cannot be (huge
 /// pages of hugetlbfs, devices) is rare, and found when the shadow is captured.
-inline Result<void> check_shared_mappings(int process) {
+inline Result<SharedMemory> copy_shared_mappings(int process, std::uint64_t budget) {
+  SharedMemory shared;
+  const auto visit = [&](const Mapping& m) -> Result<void> {
+    if (Result<void> ok = check_mapping(m); !ok) return ok;
+    return is_shared_object(m) ? shared.add(process, m) : Result<void>();
+  };
   const Result<UniqueFd> maps = open_at(process, "maps");
   if (!maps) return maps.error();
-  Result<void> refused;
-  const int err = detail::query_shared(maps->get(), refused);
-  if (err == 0 || err == ENOENT) return refused;
-  // An older kernel: read it all.
-  const Result<std::vector<char>> text = read_at(process, "maps", max_maps_text);
-  if (!text) return text.error();
-  const Result<std::vector<Mapping>> mappings = parse_maps(view(*text));
-  if (!mappings) return mappings.error();
-  return check_mappings(*mappings);
+  Result<void> done;
+  const int err = detail::query_shared(maps->get(), done, visit);
+  if (err != 0 && err != ENOENT) {  // an older kernel: read it all
+    const Result<std::vector<char>> text = read_at(process, "maps", max_maps_text);
+    if (!text) return text.error();
+    const Result<std::vector<Mapping>> mappings = parse_maps(view(*text));
+    if (!mappings) return mappings.error();
+    for (const Mapping& m : *mappings) {
+      done = m.shared ? visit(m) : check_mapping(m);
+      if (!done) break;
+    }
+  }
+  if (!done) return done.error();
+  if (Result<void> copied = shared.copy(budget); !copied) return copied.error();
+  return shared;
 }
 
 }  // namespace mitosis::capture

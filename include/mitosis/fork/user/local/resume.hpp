@@ -35,12 +35,14 @@ struct Resume {
 
 /// Everything that the launcher needs; both sides compute the same layout from the descriptor.
 /// File descriptors, in this order: the descriptor (a sealed memfd of `descriptor_bytes`),
-/// /dev/userfaultfd open for USERFAULTFD_IOC_NEW, and, if `has_cache`, the cache's memfd.
+/// /dev/userfaultfd open for USERFAULTFD_IOC_NEW, if `has_cache` the cache's memfd, and a memfd for
+/// each of the descriptor's shared objects, with its content.
 struct ResumeOffer {
   static constexpr LocalType type = LocalType::resume_offer;
   Generation generation{};
   std::uint64_t descriptor_bytes = 0;
   bool has_cache = false;
+  std::uint32_t shared_objects = 0;
   std::string policy;  ///< in its canonical form
   std::string socket;  ///< this agent's, absolute: the child's memory knows its parent's machine's
   MachineId parent = MachineId::none;   ///< where the handler was prepared
@@ -48,7 +50,8 @@ struct ResumeOffer {
   std::uint64_t instance = 0;           ///< the child's number here
   template <class A>
   void fields(A& a) {
-    a(generation, descriptor_bytes, has_cache, policy, socket, parent, machine, instance);
+    a(generation, descriptor_bytes, has_cache, shared_objects, policy, socket, parent, machine,
+      instance);
   }
 };
 

@@ -29,6 +29,9 @@ inline Result<void> take_over(const local::ChannelView& agent, const ResumeReque
   if (!offer) return offer.error();
   const auto view = DescriptorView::parse(offer->descriptor.bytes());
   if (!view) return view.error();
+  if (offer->shared.size() != view->shared_objects().size()) {
+    return Error(Errc::bad_message, "its shared memory").in("read the offer");
+  }
 
   // ---- 2. Check that this machine can run it -------------------------------------------------
   auto own = read_address_space();
@@ -61,8 +64,8 @@ inline Result<void> take_over(const local::ChannelView& agent, const ResumeReque
       !written) {
     return written;
   }
-  auto program = write_program(*view, *own, *opened, offer->cache.get(), *room, permitted, *timers,
-                               request.same_numbers);
+  auto program = write_program(*view, *own, *opened, offer->cache.get(), offer->shared, *room,
+                               permitted, *timers, request.same_numbers);
   if (!program) return program.error();
 
   // ---- 6. Wait for the agent ------------------------------------------------------------------

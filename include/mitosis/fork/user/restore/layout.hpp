@@ -86,6 +86,9 @@ class LayoutWalk {
           m.kind = MappingKind::shared_file;
         }
         break;
+      case VmaKind::shared_object:
+        m.kind = MappingKind::shared_object;
+        break;
       case VmaKind::vdso:
       case VmaKind::vvar:
       case VmaKind::vvar_vclock:

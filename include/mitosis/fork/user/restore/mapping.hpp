@@ -10,13 +10,14 @@
 namespace mitosis::restore {
 
 enum class MappingKind : std::uint8_t {
-  anonymous,     ///< private, no backing
-  cache,         ///< private mapping of the machine's cache memfd, from `cache_page` on
-  private_file,  ///< the local file of the same path, private
-  shared_file,   ///< the local file of the same path, shared
-  stack,         ///< anonymous, grows down
-  stack_filler,  ///< room for the stack to grow into, zeros from the kernel; no VMA of the parent
-  special,       ///< vdso or vvar: the launcher's own, moved there
+  anonymous,      ///< private, no backing
+  cache,          ///< private mapping of the machine's cache memfd, from `cache_page` on
+  private_file,   ///< the local file of the same path, private
+  shared_object,  ///< the object's memfd, shared
+  shared_file,    ///< the local file of the same path, shared
+  stack,          ///< anonymous, grows down
+  stack_filler,   ///< room for the stack to grow into, zeros from the kernel; no VMA of the parent
+  special,        ///< vdso or vvar: the launcher's own, moved there
 };
 
 /// What the userfaultfd is asked to report of a range.

@@ -74,8 +74,9 @@ class DescriptorBytes {
 struct Offer {
   DescriptorBytes descriptor;
   UniqueFd userfaultfd_device;
-  UniqueFd cache;           ///< none without Cache<Local>
-  local::ResumeOffer said;  ///< by the agent
+  UniqueFd cache;                ///< none without Cache<Local>
+  std::vector<UniqueFd> shared;  ///< the descriptor's shared objects
+  local::ResumeOffer said;       ///< by the agent
 };
 
 /// What the child is told of itself.
@@ -104,13 +105,15 @@ inline Result<Offer> ask(const local::ChannelView& agent, const ResumeRequest& r
   std::vector<UniqueFd> fds;
   auto answer = agent.call<local::ResumeOffer>(message, deadline, {}, &fds);
   if (!answer) return answer.error();
-  if (fds.size() != (answer->has_cache ? 3u : 2u)) {
+  const std::size_t own = answer->has_cache ? 3 : 2;
+  if (fds.size() != own + answer->shared_objects) {
     return Error(Errc::bad_message, "its file descriptors").in("read the offer");
   }
   auto bytes = DescriptorBytes::map(fds[0].get(), answer->descriptor_bytes);
   if (!bytes) return bytes.error();
-  Offer offer{std::move(*bytes), std::move(fds[1]), {}, std::move(*answer)};
+  Offer offer{std::move(*bytes), std::move(fds[1]), {}, {}, std::move(*answer)};
   if (offer.said.has_cache) offer.cache = std::move(fds[2]);
+  for (std::size_t i = own; i < fds.size(); ++i) offer.shared.push_back(std::move(fds[i]));
   return offer;
 }
 

@@ -92,7 +92,8 @@ inline void write_unmap(const Keep& keep, ProgramWriter& program) {
 
 /// Maps everything but vdso and vvar. Nothing is replaced: what is in the way is an error.
 inline void write_mappings(const DescriptorView& view, Span<const Mapping> mappings,
-                           const MappedFiles& files, int cache, ProgramWriter& program) {
+                           const MappedFiles& files, int cache, Span<const UniqueFd> shared,
+                           ProgramWriter& program) {
   program.step("map the child's memory");
   const auto vmas = view.vmas();
   for (const Mapping& m : mappings) {
@@ -112,6 +113,11 @@ inline void write_mappings(const DescriptorView& view, Span<const Mapping> mappi
       case MappingKind::shared_file:
         flags = m.kind == MappingKind::shared_file ? MAP_SHARED : MAP_PRIVATE;
         fd = files.fd(m.vma);
+        offset = vma.file_offset;
+        break;
+      case MappingKind::shared_object:
+        flags = MAP_SHARED;
+        fd = shared[vma.file_inode].get();
         offset = vma.file_offset;
         break;
       case MappingKind::stack:

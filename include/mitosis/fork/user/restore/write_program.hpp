@@ -18,7 +18,8 @@ namespace mitosis::restore {
 /// Writes into `room`, from which the program is to be entered. `cache` is the cache's memfd or -1,
 /// `same_numbers` as in ResumeRequest.
 inline Result<const OpProgram*> write_program(const DescriptorView& view, const AddressSpace& own,
-                                              const Opened& opened, int cache, const Room& room,
+                                              const Opened& opened, int cache,
+                                              Span<const UniqueFd> shared, const Room& room,
                                               const Permitted& permitted, const PosixTimers& timers,
                                               bool same_numbers) {
   const descriptor::ThreadRecord thread = view.threads()[0];
@@ -31,7 +32,7 @@ inline Result<const OpProgram*> write_program(const DescriptorView& view, const 
   write_vdso_parking(own, keep, program);
   write_unmap(keep, program);
   write_vdso_to(own, special_ranges(view), keep, program);
-  write_mappings(view, room.mappings, opened.mapped, cache, program);
+  write_mappings(view, room.mappings, opened.mapped, cache, shared, program);
   write_watches(room.mappings, keep, uffd, program);
   // What is noted in the kernel; last the files, of which the steps before used some.
   write_mm(view, opened.exe.get(), program);

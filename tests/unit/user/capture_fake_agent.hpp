@@ -69,11 +69,11 @@ class FakeAgent {
     shadows_.erase(shadows_.begin());
     return shadow;
   }
-  /// The parent of the last prepare, as checked.
+  /// The parent of the last prepare, as checked; once.
   Result<ParentFacts> checked() {
     const std::lock_guard lock(mutex_);
     if (!checked_) return Error(Errc::unknown_handler);
-    return *checked_;
+    return std::move(*checked_);
   }
 
  private:
@@ -109,9 +109,9 @@ class FakeAgent {
     const Bytes bytes(packet->bytes);
     if (const auto prepare = local::decode_packet<local::Prepare>(bytes)) {
       ++prepares;
-      const auto facts = check_parent(packet->sender.pid, prepare->own_fds);
+      auto facts = check_parent(packet->sender.pid, prepare->own_fds);
       const std::lock_guard lock(mutex_);
-      if (facts) checked_ = *facts;
+      if (facts) checked_.emplace(std::move(*facts));
       if (refuse || !facts) {
         answer(from, local::Failed{facts ? Error(Errc::handler_in_use) : facts.error()});
       } else {

@@ -26,6 +26,6 @@ from ._channel import RemoteError
 from ._hooks import Hooks, at_fork
 from ._remote import remote
 
-__all__ = ["Agent", "Child", "Error", "HERE", "Hooks", "Identity", "RemoteError", "at_fork", "close",
-           "connect", "identity", "nil", "open", "ping", "prepare", "prepare_process", "reclaim",
-           "remote", "resume", "spawn", "stats", "wait"]
+__all__ = ["Agent", "Child", "Error", "HERE", "Hooks", "Identity", "RemoteError", "at_fork",
+           "close", "connect", "identity", "nil", "open", "ping", "prepare", "prepare_process",
+           "reclaim", "remote", "resume", "spawn", "stats", "wait"]

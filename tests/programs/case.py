@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every test of a real program does: prepare it by its pid, resume it often, look on both sides.
+"""What every test of a real program does: prepare it by its pid, resume it often, look at both.
 
 A `Talker` is a program that answers each line on its standard input by one line; what it answers
 depends on everything that it was told before. So a child must go on where the parent was, and

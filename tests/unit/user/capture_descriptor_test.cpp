@@ -86,6 +86,17 @@ class Capture {
   Error error_;
 };
 
+/// Whether the process has a page of its own there (Documentation/admin-guide/mm/pagemap.rst, bit
+/// 56). Some kernels give one already for a read, where others map the zero page.
+bool has_own_page(pid_t pid, const char* at) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/pagemap";
+  const UniqueFd pagemap(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::uint64_t entry = 0;
+  const auto offset = static_cast<off_t>(index(page_at(at)) * sizeof entry);
+  EXPECT_EQ(::pread(pagemap.get(), &entry, sizeof entry, offset), ssize_t{sizeof entry});
+  return (entry >> 56 & 1) != 0;
+}
+
 TEST(CaptureShadow, TouchedPagesAreRunsAndZeroPagesAreNot) {
   char* const memory = map(16);
   const StoppedProgram program([&] {
@@ -95,7 +106,12 @@ TEST(CaptureShadow, TouchedPagesAreRunsAndZeroPagesAreNot) {
   });
   const Capture capture(program);
   ASSERT_TRUE(capture.ok());
-  const auto runs = capture.runs_in(page_at(memory), 16);
+  auto runs = capture.runs_in(page_at(memory), 16);
+  if (has_own_page(program.pid(), memory + 7 * page_size)) {
+    ASSERT_EQ(runs.size(), 3u);
+    EXPECT_EQ(runs[1].page, index(page_at(memory)) + 7);
+    runs.erase(runs.begin() + 1);
+  }
   ASSERT_EQ(runs.size(), 2u);
   EXPECT_EQ(runs[0].page, index(page_at(memory)) + 2);
   EXPECT_EQ(runs[0].count, 3u);

@@ -103,7 +103,7 @@ Command add_spawn(CLI::App& root) {
   app->add_option("-n,--count", request.count, "how many children")
       ->capture_default_str()
       ->type_name("N")
-      ->check(CLI::Range(1u, 65'536u));
+      ->check(CLI::Range(1u, 16384u));
   app->add_flag_callback(
       "--pidns", [&request] { request.flags |= local::spawn_pid_namespace; },
       "each in a pid namespace of its own, with the parent's process and thread numbers, its own\n"

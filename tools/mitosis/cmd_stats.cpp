@@ -39,6 +39,7 @@ int run(const StatsArguments& arguments) {
   Table table({"COUNTER", ">VALUE"});
   const auto flat = stats.flatten();
   for (const auto& [path, value] : flat.items()) {
+    if (value.is_null()) continue;  // nothing was profiled
     std::string name = path.substr(path.empty() ? 0 : 1);
     std::replace(name.begin(), name.end(), '/', '.');
     table.add({name, value.is_string() ? value.get<std::string>() : value.dump()});

@@ -40,21 +40,28 @@ class KeyOption {
   /// The key, by the order --key, --key-file, $MITOSIS_KEY.
   [[nodiscard]] Result<AuthKey> get() const {
     if (given_->count() > 0) return key_;
-    if (!file_.empty()) {
-      std::string text;
-      std::ifstream file;
-      if (file_ != "-") file.open(file_);
-      std::istream& in = file_ == "-" ? std::cin : file;
-      if (!(in >> text)) {
-        return Error(Errc::invalid_argument, (file_ + " holds no key").c_str()).in("read a key");
-      }
-      return parse_key_text(text);
-    }
+    if (!file_.empty()) return read_file();
     if (const char* text = environment(); text != nullptr) return parse_key_text(text);
     return Error(Errc::invalid_argument, "give --key-file, --key or $MITOSIS_KEY").in("read a key");
   }
 
  private:
+  /// A key and white space around it, nothing else: more is another file, or a key that was
+  /// appended to an older one. What it holds is not repeated, for it may be a secret.
+  [[nodiscard]] Result<AuthKey> read_file() const {
+    std::ifstream file;
+    if (file_ != "-") file.open(file_);
+    std::istream& in = file_ == "-" ? std::cin : file;
+    std::string text, more;
+    const auto refused = [this](const char* why) {
+      const std::string name = file_ == "-" ? "standard input" : file_;
+      return Error(Errc::invalid_argument, (name + why).c_str()).in("read a key");
+    };
+    if (!(in >> text)) return refused(in.bad() || !in.eof() ? " cannot be read" : " holds no key");
+    if (in >> more) return refused(" holds more than a key");
+    const Result<AuthKey> key = parse_key_text(text);
+    return key ? key : refused(" holds no key: a key is 32 hexadecimal digits");
+  }
   static const char* environment() noexcept {
     const char* text = ::secure_getenv("MITOSIS_KEY");
     return text != nullptr && *text != '\0' ? text : nullptr;

@@ -107,7 +107,22 @@ TEST(Cli, TheKeyComesFromAFileOrTheEnvironmentToo) {
   const Outcome bad = run_command({"resume", "1", "73", "--key-file", dir->file("bad")});
   EXPECT_EQ(bad.status, 2);
   EXPECT_FALSE(contains(bad.err, "secret")) << bad.err;
-  EXPECT_EQ(run_command({"resume", "1", "73", "--key-file", dir->file("none")}).status, 2);
+  EXPECT_TRUE(contains(bad.err, dir->file("bad"))) << bad.err;
+  const Outcome none = run_command({"resume", "1", "73", "--key-file", dir->file("none")});
+  EXPECT_EQ(none.status, 2);
+  EXPECT_TRUE(contains(none.err, "cannot be read")) << none.err;
+}
+
+TEST(Cli, AKeyFileWithMoreThanAKeyIsRefusedByName) {
+  auto dir = testbed::TempDir::create("mitosis-test");
+  ASSERT_TRUE(dir);
+  for (const char* junk : {"ab", "\n\nsecond line", " x", "\n0123456789abcdef0123456789abcdef\n"}) {
+    std::ofstream(dir->file("key")) << key << junk;
+    const Outcome refused = run_command({"reclaim", "73", "--key-file", dir->file("key")});
+    EXPECT_EQ(refused.status, 2) << junk;
+    EXPECT_TRUE(contains(refused.err, dir->file("key"))) << refused.err;
+    EXPECT_FALSE(contains(refused.err, key)) << refused.err;
+  }
 }
 
 TEST(Cli, AConfigurationFileIsCheckedLikeTheCommandLine) {

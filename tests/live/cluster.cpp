@@ -150,7 +150,12 @@ std::vector<int> Cluster::strangers(std::uint32_t k) {
   std::vector<int> pids = testbed::processes_in(machines_.network(k));
   std::vector<int> own;
   if (machines_.has_agent(k)) {
-    own = {machines_.agent(k).process().pid(), machines_.worker(k)};
+    const int keeper = machines_.agent(k).process().pid();
+    own = {keeper};
+    for (const int pid : testbed::children_of(keeper)) {
+      const std::string name = testbed::name_of(pid);
+      if (name == "mitosis-worker" || name == "mitosis-guard") own.push_back(pid);
+    }
   }
   std::erase_if(pids, [&](int pid) {
     return std::find(own.begin(), own.end(), pid) != own.end() || testbed::state_of(pid) == '\0';

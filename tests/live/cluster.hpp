@@ -68,7 +68,7 @@ class Cluster {
   /// Any other program there.
   Outcome run_program(std::uint32_t k, std::vector<std::string> argv);
 
-  /// Processes on machine k other than its agent's own two.
+  /// Processes on machine k other than its agent's own three.
   std::vector<int> strangers(std::uint32_t k);
   /// "" once there are none on any machine, or those that are left after the deadline.
   std::string wait_until_clean(std::chrono::milliseconds limit = patience);

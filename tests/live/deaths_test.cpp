@@ -170,6 +170,55 @@ TEST_F(Deaths, the_keeper_dies_and_takes_the_children_along) {
   EXPECT_EQ(cluster.wait_until_clean(), "");
 }
 
+/// Nobody but the guard then holds the userfaultfd of a process that a child has forked: closed, it
+/// would read zeros.
+TEST_F(Deaths, keeper_and_worker_die_at_once) {
+  Puppet parent = cluster.filled(1, 2000);
+  std::vector<Prepared> all;
+  std::vector<Puppet> children;
+  for (const char* policy : {no_prefetch, "dct+ondemand+local+cow"}) {
+    all.push_back(cluster.must_prepare(1, parent, policy));
+    children.push_back(cluster.child(2, all.back()));
+    EXPECT_EQ(children.back().ask("orphan 1500"), "ok");
+  }
+  const int keeper = cluster.machines().agent(2).process().pid();
+  const int worker = cluster.machines().worker(2);
+  ASSERT_NE(worker, 0);
+  ASSERT_EQ(::kill(keeper, SIGSTOP), 0);  // it must not see the worker go
+  ASSERT_EQ(::kill(worker, SIGSTOP), 0);
+  ASSERT_EQ(::kill(keeper, SIGKILL), 0);
+  ASSERT_EQ(::kill(worker, SIGKILL), 0);
+  for (Puppet& child : children) {
+    EXPECT_EQ(child.hear(), "ended") << "neither it nor its orphan has read a wrong byte";
+    EXPECT_EQ(child.end(), by_sigkill);
+  }
+  cluster.machines().stop(2);
+  EXPECT_EQ(parent.end(), 0);
+  for (const Prepared& prepared : all) EXPECT_EQ(reclaim(prepared).status, 0);
+  EXPECT_EQ(cluster.wait_until_clean(), "") << "the guard has gone too";
+}
+
+TEST_F(Deaths, the_guard_dies_and_is_replaced) {
+  Puppet parent = cluster.filled(1, 200);
+  const Prepared prepared = cluster.must_prepare(1, parent, no_prefetch);
+  Puppet child = cluster.child(2, prepared);
+  const auto guard = [this] {
+    for (const int pid : testbed::children_of(cluster.machines().agent(2).process().pid())) {
+      if (testbed::name_of(pid) == "mitosis-guard" && testbed::state_of(pid) != 'Z') return pid;
+    }
+    return 0;
+  };
+  const int first = guard();
+  ASSERT_NE(first, 0);
+  ASSERT_EQ(::kill(first, SIGKILL), 0);
+  EXPECT_TRUE(eventually([&] { return guard() != 0 && guard() != first; }));
+  EXPECT_EQ(child.ask("check"), "ok 200");
+  EXPECT_EQ(child.end(), 0);
+  EXPECT_EQ(parent.end(), 0);
+  EXPECT_EQ(reclaim(prepared).status, 0);
+  EXPECT_EQ(cluster.wait_until_clean(), "");
+}
+
 TEST_F(Deaths, an_agent_that_is_told_to_end_leaves_nothing) {
   Puppet parent = cluster.filled(1, 500);
   const Prepared prepared = cluster.must_prepare(1, parent, no_prefetch);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -80,6 +81,21 @@ TEST_P(Laws, files_keep_their_offset) {
   EXPECT_EQ(child.ask("file 20"), "ok bcdefXYZ");
   EXPECT_EQ(child.end(), 0);
   EXPECT_EQ(parent.end(), 0);
+  EXPECT_EQ(cluster.run(1, {"reclaim", std::to_string(prepared.handler)}).status, 0);
+}
+
+/// The two machines of a test have the same files: so it is another program that lies there later.
+TEST_P(Laws, a_program_that_the_other_machine_lacks_comes_along) {
+  Puppet parent = cluster.filled(1, 200, {"/usr/bin/env"});
+  const Prepared prepared = cluster.must_prepare(1, parent, policy());
+  Puppet before = cluster.child(2, prepared);
+  ASSERT_TRUE(std::filesystem::remove(cluster.for_all_users(LIVE_PUPPET)));
+  Puppet child = cluster.child(2, prepared);
+  for (Puppet* puppet : {&before, &child, &parent}) {
+    EXPECT_EQ(puppet->ask("check"), "ok 200");
+    EXPECT_THAT(puppet->ask("stress 3 200"), StartsWith("ok "));
+    EXPECT_EQ(puppet->end(), 0);
+  }
   EXPECT_EQ(cluster.run(1, {"reclaim", std::to_string(prepared.handler)}).status, 0);
 }
 

@@ -152,6 +152,9 @@ TEST_F(Refusals, machines_that_cannot_be_reached) {
   EXPECT_LT(Clock::now() - before, std::chrono::seconds(30));
   const Outcome other = cluster.run(2, {"connect", "7", "10.77.0.1:7411"});
   EXPECT_EQ(other.status, 1) << "another machine answers there";
+  const Outcome itself = cluster.run(2, {"connect", "2", "10.77.0.1:7411"});
+  EXPECT_EQ(itself.status, 1);
+  EXPECT_THAT(itself.text, HasSubstr("this machine's own id"));
   EXPECT_EQ(cluster.run(2, {"connect", "1", "10.77.0.1:7411"}).status, 0);
 }
 
@@ -230,7 +233,7 @@ TEST_F(Refusals, an_ordinary_user_has_handlers_of_his_own) {
   EXPECT_THAT(refused.text, AllOf(HasSubstr("may not do this"), HasSubstr("as root")));
   EXPECT_EQ(cluster.run(1, {"reclaim", his}, somebody).status, 1);
   EXPECT_THAT(cluster.run(1, {"connect", "2", "10.77.0.2:7411"}, nobody).text,
-              HasSubstr("root only"));
+              HasSubstr("only root"));
   for (Puppet* puppet : {&own, &borrowed, &privileged, &parent, &roots})
     EXPECT_EQ(puppet->end(), 0);
   EXPECT_EQ(cluster.run(1, {"reclaim", his}, nobody).status, 0);

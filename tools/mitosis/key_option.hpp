@@ -60,7 +60,8 @@ class KeyOption {
     if (!(in >> text)) return refused(in.bad() || !in.eof() ? " cannot be read" : " holds no key");
     if (in >> more) return refused(" holds more than a key");
     const Result<AuthKey> key = parse_key_text(text);
-    return key ? key : refused(" holds no key: a key is 32 hexadecimal digits");
+    if (!key) return refused(" holds no key: a key is 32 hexadecimal digits");
+    return *key;
   }
   static const char* environment() noexcept {
     const char* text = ::secure_getenv("MITOSIS_KEY");

@@ -60,7 +60,7 @@ constexpr const char* words(Errc code) noexcept {
     case Errc::wrong_key:
       return "the auth key does not open this handler";
     case Errc::not_permitted:
-      return "the caller may not do this to that handler";
+      return "the caller may not do this";
     case Errc::missing_privilege:
       return "a privilege is missing";
     case Errc::agent_not_running:
@@ -132,8 +132,6 @@ constexpr const char* remedy(Errc code) noexcept {
       return "choose another id, or reclaim it first";
     case Errc::wrong_key:
       return "pass the key that prepare printed";
-    case Errc::not_permitted:
-      return "act as the user who prepared it, or as root";
     case Errc::agent_not_running:
       return "start one with `mitosis agent`";
     case Errc::machine_unknown:

@@ -108,6 +108,19 @@ static void do_fork(const struct order* order) {
   fork_both(order->a, (int)order->b);
   say("ok");
 }
+/* Leaves a process behind that sleeps until its parent is gone and then reads the page. */
+static void do_orphan(const struct order* order) {
+  (void)record_of(&areas[0], order->a); /* so that it is there */
+  const pid_t parent = getpid();
+  usleep((useconds_t)(getppid() == parent)); /* nor may these two have to fault in it */
+  if (fork() != 0) {
+    say("ok");
+    return;
+  }
+  for (int i = 0; i < 500 && getppid() == parent; ++i) usleep(10000);
+  page_check(&areas[0], order->a);
+  _exit(0);
+}
 static void do_probes(const struct order* order) {
   probes_set(order->a);
   say("ok");
@@ -150,7 +163,7 @@ static const struct {
     {"write", do_write},     {"tell", do_tell},       {"drop", do_drop},     {"touch", do_touch},
     {"stress", do_stress},   {"fork", do_fork},       {"probes", do_probes}, {"check", do_check},
     {"open", do_open},       {"file", do_file},       {"twin", do_twin},     {"append", do_append},
-    {"have", do_have},       {"who", do_who},         {"exit", do_exit},
+    {"have", do_have},       {"who", do_who},         {"exit", do_exit},     {"orphan", do_orphan},
 };
 
 static void obey(const char* line) {

@@ -3,7 +3,9 @@
 // when it dies, and makes and reaps the children of `spawn`. World: user.
 // It is single-threaded and small so that it has little to die of and is cheap to fork. The two
 // share their file descriptors (clone(2), CLONE_FILES): whatever the worker had open is still open
-// for its successor, userfaultfds above all, whose last close would make children read zeros.
+// for its successor, userfaultfds above all, whose last close would make children read zeros. A
+// third process, the guard, shares them too and does nothing but wait: should both be killed in
+// the same instant, it has a last worker end the children in order.
 #pragma once
 
 #include <mitosis/base/result.hpp>
@@ -42,7 +44,13 @@ class Keeper {
   static constexpr std::chrono::seconds stop_deadline{5};
 
  private:
+  Result<int> serve();
   Result<void> open();
+  Result<void> start_guard();
+  void end_guard() noexcept;
+  int guard();
+  void wait_for_the_worker() const noexcept;
+  int end_orphans();
   Result<void> start_worker();
   void close_what_the_worker_left();
   void serve_order();
@@ -56,12 +64,14 @@ class Keeper {
   WorkerMain worker_main_;
   ChildMain child_main_;
   UniqueFd signals_, keeper_end_, worker_end_;
+  UniqueFd self_;          // the keeper's pidfd, for the guard
   std::vector<bool> own_;  // descriptor numbers that are not a worker's
-  int worker_pid_ = -1;
+  int worker_pid_ = -1, guard_pid_ = -1;
   std::unordered_map<int, std::uint64_t> spawned_;  // pid -> ticket
   std::deque<SpawnNotice> unsent_;                  // the worker has yet to make room for them
 };
 
 }  // namespace mitosis::agent
 
+#include <mitosis/fork/user/agent/keeper_guard.hpp>
 #include <mitosis/fork/user/agent/keeper_impl.hpp>

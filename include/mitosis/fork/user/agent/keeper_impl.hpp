@@ -17,6 +17,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <mitosis/base/describe.hpp>
 #include <mitosis/fork/user/agent/keeper.hpp>
 
 #include <cerrno>
@@ -37,6 +38,8 @@ inline Result<void> Keeper::open() {
   if (!signals_ || ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
     return Error(Errc::system_call_failed, "signalfd or socketpair", errno).in("start the keeper");
   }
+  self_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  if (!self_) return Error(Errc::system_call_failed, "pidfd_open", errno).in("start the keeper");
   keeper_end_ = UniqueFd(pair[0]);
   worker_end_ = UniqueFd(pair[1]);
 
@@ -51,26 +54,23 @@ inline Result<void> Keeper::open() {
   return {};
 }
 
-/// The worker shares our descriptors but not our memory; the thread library of the copy must know
-/// its own thread id, hence the two TID flags (as glibc's fork does).
 inline Result<void> Keeper::start_worker() {
   const pid_t keeper = ::getpid();
-  int* tid_address = nullptr;
-  if (::prctl(PR_GET_TID_ADDRESS, &tid_address) != 0) {
-    return Error(Errc::system_call_failed, "prctl(PR_GET_TID_ADDRESS)", errno).in("start a worker");
-  }
-  const long flags = CLONE_FILES | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
-  const long pid = ::syscall(SYS_clone, flags, nullptr, nullptr, tid_address, nullptr);
-  if (pid < 0) return Error(Errc::system_call_failed, "clone", errno).in("start a worker");
-  if (pid == 0) {
+  table_.worker_starts.fetch_add(1);  // before it runs: its epoch is this number
+  table_.worker_pid.store(0);
+  auto pid = detail::fork_with_our_fds("start a worker");
+  if (!pid) return pid.error();
+  if (*pid == 0) {
+    table_.worker_pid.store(::getpid());  // itself, for the keeper may die before it could
     ::prctl(PR_SET_NAME, "mitosis-worker");
     // Without a keeper nobody would protect the children from the worker's death: stop in order.
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (::getppid() != keeper) ::_exit(1);
-    ::_exit(worker_main_(table_, worker_end_.get()));
+    const int status = worker_main_(table_, worker_end_.get());
+    if (status == 0) table_.ended.store(1);
+    ::_exit(status);
   }
-  worker_pid_ = static_cast<int>(pid);
-  table_.worker_starts.fetch_add(1);
+  worker_pid_ = *pid;
   return {};
 }
 
@@ -97,7 +97,7 @@ inline void Keeper::close_what_the_worker_left() {
   }
   for (ChildSlot& slot : table_.children) {
     if (slot.state.load() != live) {
-      if (slot.state.load() != 0) slot.state.store(0);
+      if (slot.state.load() != 0) table_.release(slot);
       continue;
     }
     for (const int fd :
@@ -197,6 +197,11 @@ inline void Keeper::send_notices() {
 inline void Keeper::reap(bool& worker_died, int& worker_status) {
   int status = 0;
   for (pid_t pid; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
+    if (pid == guard_pid_) {
+      spdlog::warn("the guard has died; starting anew");
+      if (auto r = start_guard(); !r) spdlog::error("{}", describe(r.error()));
+      continue;
+    }
     if (pid == worker_pid_) {
       worker_died = true;
       worker_status = status;
@@ -222,6 +227,13 @@ inline void Keeper::kill_children() noexcept {
 
 inline Result<int> Keeper::run() {
   if (auto r = open(); !r) return r.error();
+  if (auto r = start_guard(); !r) return r.error();
+  auto status = serve();
+  end_guard();
+  return status;
+}
+
+inline Result<int> Keeper::serve() {
   if (auto r = start_worker(); !r) return r.error();
   using Clock = std::chrono::steady_clock;
   std::deque<Clock::time_point> deaths;

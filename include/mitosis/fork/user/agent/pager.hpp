@@ -96,6 +96,8 @@ class Pager {
   void change(ServedChild& entry, const AddressSpaceEvent& event);
   bool carry_out(ServedChild& entry, const AddressSpaceEvent& event);
   void adopt_fork(ServedChild& entry, int uffd);
+  Result<ChildSlot*> take_past_share(ServedChild& entry, const Error& why);
+  void doom(ServedChild& entry);
   ServedChild* find_fork(std::uint32_t parent_pid, std::uint32_t pid, bool& unclear);
   Ancestry look_for_fork(std::uint32_t parent_pid, std::uint32_t pid, bool& unclear);
   void learn_pid(ServedChild& entry, std::uint32_t tid);

@@ -182,7 +182,7 @@ inline void Pager::bury_the_dead() {
     }
     entry.child->report(book_);
     slot.log.reset();
-    slot.state.store(static_cast<std::uint32_t>(SlotState::empty), std::memory_order_release);
+    table_.release(slot);
     entries_.erase(it);
     return true;
   });

@@ -10,6 +10,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <mitosis/base/describe.hpp>
 #include <mitosis/fork/user/agent/pager.hpp>
 #include <mitosis/fork/user/agent/proc_namespace.hpp>
 
@@ -91,13 +92,14 @@ inline void Pager::adopt_fork(ServedChild& entry, int uffd) {
   for (const auto& [number, other] : entries_) {
     if (other->slot->uffd == uffd) return;  // by a worker that died right after
   }
-  ChildSlot* slot = table_.take_child();
-  if (slot == nullptr) {
-    // Without a pager the new process would read zeros. Closing is not an option either.
-    spdlog::error("more than {} children: a forked process is left asleep", max_children);
-    return;
-  }
   const ChildSlot& from = *entry.slot;
+  auto taken = table_.take_child(from.uid);
+  const bool doomed = !taken;
+  if (doomed) taken = take_past_share(entry, taken.error());
+  // Without a pager the new process would read zeros. Closing is not an option either.
+  if (!taken) return spdlog::error("no place for a forked process: it is left asleep");
+  ChildSlot* const slot = *taken;
+  slot->doomed = doomed ? 1 : 0;
   slot->uffd = uffd;
   slot->pidfd = -1;
   slot->pid = 0;
@@ -137,6 +139,22 @@ inline void Pager::adopt_fork(ServedChild& entry, int uffd) {
   after(kept);
 }
 
+/// Whoever forks past his user's share is ended, or would do so for ever. The new process exists
+/// and has no name yet; it is served until its first fault tells whom to end.
+inline Result<ChildSlot*> Pager::take_past_share(ServedChild& entry, const Error& why) {
+  spdlog::error("child {} of uid {} has forked and is ended: {}", entry.slot->pid, entry.slot->uid,
+                describe(why));
+  doom(entry);
+  constexpr std::uint32_t root = 0;  // who has no share
+  return table_.take_child(root);
+}
+
+inline void Pager::doom(ServedChild& entry) {
+  entry.slot->doomed = 1;
+  if (entry.slot->pidfd < 0) return;
+  ::syscall(SYS_pidfd_send_signal, entry.slot->pidfd, SIGKILL, nullptr, 0);
+}
+
 /// Which process a thread belongs to; a forked process introduces itself by its first fault. The
 /// kernel tells the thread's number as its own pid namespace has it.
 inline void Pager::learn_pid(ServedChild& entry, std::uint32_t tid) {
@@ -161,6 +179,7 @@ inline void Pager::learn_pid(ServedChild& entry, std::uint32_t tid) {
   epoll_event event{EPOLLIN,
                     {.u64 = static_cast<std::uint64_t>(Source::pidfd) << 32 | entry.number}};
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, pidfd, &event);
+  if (entry.slot->doomed != 0) doom(entry);
 }
 
 }  // namespace mitosis::agent

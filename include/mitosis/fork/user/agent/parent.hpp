@@ -32,7 +32,8 @@ struct Parent {
   UniqueFd shared_fd;  ///< the pages of its shared memory; none where it has none
   TargetName target;
   int shadow_pid = 0;
-  std::uint64_t pages = 0;  ///< that children may fetch
+  std::uint64_t pages = 0;        ///< that every child fetches when it touches them
+  std::uint64_t image_pages = 0;  ///< of a copy, files' included
   Clock::time_point prepared{};
   Clock::time_point last_use{};  ///< of the lease: a query, a renewal
   std::shared_ptr<const std::vector<std::uint8_t>> descriptor;

@@ -15,6 +15,8 @@
 #include <mitosis/fork/user/agent/served_memory.hpp>
 #include <mitosis/fork/user/local/prepare.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdio>
 
 namespace mitosis::agent {
@@ -27,6 +29,11 @@ inline bool has_exited(int pidfd) noexcept {
 }
 inline bool is_keyless(const Parent& parent) noexcept {
   return (parent.flags & local::prepare_keyless) != 0;
+}
+
+inline Error belongs_to_another(HandlerId handler) noexcept {
+  return Error(Errc::not_permitted, "another user prepared it; act as that user, or as root")
+      .of_handler(handler);
 }
 
 }  // namespace detail
@@ -50,7 +57,15 @@ inline Result<std::shared_ptr<Parent>> Parents::reserve(HandlerId handler, std::
   parent->prepared = parent->last_use = Clock::now();
   const std::lock_guard lock(mutex_);
   if (parents_.size() >= max_parents) {
-    return Error(Errc::limit_exceeded, "prepared parents on this machine").in("prepare");
+    return Error(Errc::limit_exceeded, "4096 parents are prepared on this machine; reclaim some")
+        .in("prepare");
+  }
+  if (uid != 0 && std::count_if(parents_.begin(), parents_.end(), [uid](const auto& each) {
+                    return each.second->uid == uid;
+                  }) >= std::ptrdiff_t{max_parents_of_a_user}) {
+    return Error(Errc::limit_exceeded,
+                 "this user has 1024 prepared parents on this machine, his share; reclaim some")
+        .in("prepare");
   }
   auto& entry = parents_[static_cast<std::uint64_t>(handler)];
   if (entry != nullptr && entry->state != Parent::State::failed) {
@@ -142,7 +157,7 @@ inline Result<std::shared_ptr<Parent>> Parents::get_as(HandlerId handler, std::u
                                                        Clock::time_point deadline) {
   auto parent = get(handler, nullptr, deadline);
   if (parent && uid != 0 && (*parent)->uid != uid && !detail::is_keyless(**parent)) {
-    return Error(Errc::not_permitted).of_handler(handler).in("look up the parent");
+    return detail::belongs_to_another(handler).in("look up the parent");
   }
   return parent;
 }
@@ -179,7 +194,7 @@ inline Result<void> Parents::reclaim(HandlerId handler, const AuthKey* key, std:
   if (key != nullptr) {
     if (!(it->second->key == *key)) return Error(Errc::wrong_key).of_handler(handler).in("reclaim");
   } else if (uid != 0 && it->second->uid != uid) {
-    return Error(Errc::not_permitted).of_handler(handler).in("reclaim");
+    return detail::belongs_to_another(handler).in("reclaim");
   }
   drop(it);
   return {};

@@ -31,9 +31,12 @@ class Peers {
   [[nodiscard]] const tcp::AddressBook& book() const noexcept { return book_; }
   [[nodiscard]] const auth::Identity& identity() const noexcept { return identity_; }
 
-  /// Enters the machine and calls it: machine_unreachable, authentication_failed. What cannot be
-  /// called is entered all the same: it may start later.
+  /// Enters another machine and calls it: machine_unreachable, authentication_failed. What cannot
+  /// be called is entered all the same: it may start later.
   Result<void> connect(MachineId machine, const std::string& address) {
+    if (machine == identity_.machine) {
+      return Error(Errc::invalid_argument, "that is this machine's own id").in("connect");
+    }
     if (auto r = book_.set(machine, address); !r) return r.error().in("connect");
     return clients(machine)->calls.ping(tcp::deadline_in(call_ms));
   }

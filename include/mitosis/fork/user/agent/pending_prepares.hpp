@@ -52,7 +52,9 @@ class PendingPrepares {
       pending_.erase(it);
       return Error(Errc::shutting_down, "the prepare was refused").in("take a shadow");
     }
-    if (it->second.uid != uid) return Error(Errc::not_permitted).in("take a shadow");
+    if (it->second.uid != uid) {
+      return Error(Errc::not_permitted, "another user prepares this").in("take a shadow");
+    }
     PendingPrepare pending = std::move(it->second);
     pending_.erase(it);
     return pending;

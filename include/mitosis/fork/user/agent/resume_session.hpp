@@ -2,11 +2,11 @@
 // Session: resume, as the agent does it. World: user. Included by session.hpp only.
 #pragma once
 
-#include <sys/syscall.h>
-
 #include <mitosis/fork/user/agent/bring_shared.hpp>
 #include <mitosis/fork/user/agent/cache_layout.hpp>
 #include <mitosis/fork/user/agent/proc_namespace.hpp>
+#include <mitosis/fork/user/agent/process_owner.hpp>
+#include <mitosis/fork/user/agent/served_memory.hpp>
 #include <mitosis/fork/user/agent/session.hpp>
 #include <mitosis/fork/user/restore/layout.hpp>
 #include <mitosis/policy/matrix.hpp>
@@ -23,35 +23,40 @@ namespace mitosis::agent {
 
 namespace detail {
 
-/// A copied image has no pages of files: with it the files must be here.
+/// A copied image has no pages of long files: with it those must be here.
 inline Result<void> check_carried(const Image& image, const local::Adopt& adopt) noexcept {
   const auto origin = parse_policy(image.policy().c_str(), image.policy().size());
-  if (adopt.carried.empty() || !origin || origin->cow) return {};
+  if (!origin || origin->cow) return {};
   const auto vmas = image.view().vmas();
-  const std::uint32_t first = adopt.carried.front();
-  if (first >= vmas.size()) return Error(Errc::bad_message, "a carried file").in("resume");
-  return Error(Errc::file_missing, image.view().string(vmas[first].path))
-      .of_handler(image.name().handler)
-      .in("map files (the parent was copied: its files are not carried)");
+  for (const std::uint32_t at : adopt.carried) {
+    if (at >= vmas.size()) return Error(Errc::bad_message, "a carried file").in("resume");
+    const descriptor::VmaRecord vma = vmas[at];
+    if (serves_file(vma, true)) continue;
+    Error missing(Errc::file_missing, image.view().string(vma.path));
+    missing.subject.append(" (a copied parent's mappings over 64 MiB are not carried)");
+    return missing.of_handler(image.name().handler).in("map files");
+  }
+  return {};
 }
 
 /// Undoes what a failed resume has taken, in the reverse order.
 class SlotGuard {
  public:
-  explicit SlotGuard(ChildSlot* slot) noexcept : slot_(slot) {}
+  SlotGuard(StateTable& table, ChildSlot* slot) noexcept : table_(table), slot_(slot) {}
   ~SlotGuard() {
     if (slot_ == nullptr) return;
     for (const int fd : {slot_->uffd, slot_->pidfd, slot_->descriptor_fd, slot_->cache_fd,
                          slot_->cache_index_fd}) {
       if (fd >= 0) ::close(fd);
     }
-    slot_->state.store(static_cast<std::uint32_t>(SlotState::empty));
+    table_.release(*slot_);
   }
   SlotGuard(const SlotGuard&) = delete;
   SlotGuard& operator=(const SlotGuard&) = delete;
   void keep() noexcept { slot_ = nullptr; }
 
  private:
+  StateTable& table_;
   ChildSlot* slot_;
 };
 
@@ -143,6 +148,7 @@ inline Result<void> Session::resume(const local::Packet& packet) {
   std::vector<int> fds = {image->memfd(), worker_.device};
   if (cache != nullptr) fds.push_back(cache_view.get());
   for (const UniqueFd& object : *shared) fds.push_back(object.get());
+  const bool passed = local::pass_pidfds(channel_.fd());
   if (auto r = reply(offer, fds); !r) return r;
   shared->clear();
 
@@ -154,6 +160,8 @@ inline Result<void> Session::resume(const local::Packet& packet) {
   auto adopt = local::decode_packet<local::Adopt>(Bytes(answer->bytes));
   if (!adopt) return adopt.error();
   if (answer->fds.size() != 1) return Error(Errc::bad_message, "a userfaultfd is missing");
+  auto launcher = sender_of(*answer, channel_.fd(), passed);
+  if (!launcher) return launcher.error();
   if (auto r = detail::check_carried(*image, *adopt); !r) return r;
   auto poison = enable(answer->fds[0].get());
   if (!poison) return poison.error();
@@ -164,12 +172,14 @@ inline Result<void> Session::resume(const local::Packet& packet) {
   timer.done("resume.launcher");
 
   // 5. Its state, where it survives this worker.
-  ChildSlot* slot = worker_.table.take_child();
-  if (slot == nullptr) return Error(Errc::limit_exceeded, "children on this machine").in("resume");
-  detail::SlotGuard guard(slot);
+  auto taken = worker_.table.take_child(answer->sender.uid);
+  if (!taken) return taken.error().in("resume");
+  ChildSlot* const slot = *taken;
+  slot->uffd = slot->pidfd = slot->descriptor_fd = slot->cache_fd = slot->cache_index_fd = -1;
+  detail::SlotGuard guard(worker_.table, slot);
   slot->uffd = answer->fds[0].release();
   slot->pid = static_cast<std::uint32_t>(answer->sender.pid);
-  slot->pidfd = static_cast<int>(::syscall(SYS_pidfd_open, answer->sender.pid, 0));
+  slot->pidfd = launcher->release();
   slot->descriptor_fd = ::fcntl(image->memfd(), F_DUPFD_CLOEXEC, 0);
   slot->cache_fd = cache == nullptr ? -1 : ::fcntl(cache->pages_fd(), F_DUPFD_CLOEXEC, 0);
   slot->cache_index_fd = cache == nullptr ? -1 : ::fcntl(cache->index_fd(), F_DUPFD_CLOEXEC, 0);
@@ -178,6 +188,7 @@ inline Result<void> Session::resume(const local::Packet& packet) {
   slot->id = id;
   slot->forked_from = 0;
   slot->pid_namespace = pid_namespace_of(std::to_string(answer->sender.pid));
+  slot->doomed = 0;
   slot->started_ns = static_cast<std::uint64_t>(tcp::monotonic_now());
   slot->machine = image->name().machine;
   slot->handler = image->name().handler;

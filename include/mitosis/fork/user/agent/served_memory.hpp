@@ -19,19 +19,28 @@
 
 namespace mitosis::agent {
 
-/// The pages that this machine holds of a descriptor. With its files' pages too where `files`: a
-/// machine that lacks a file reads them from the shadow's mapping. An image has no such pages.
-inline PageRanges served_ranges(const DescriptorView& view, bool files) {
+/// A copied parent's image has the pages of mappings of files up to this long, as programs and
+/// their libraries are. Longer ones, of data, would fill the machine's memory with what lies on its
+/// disk.
+inline constexpr std::uint64_t longest_copied_file = std::uint64_t{64} << 20;
+
+/// Whether a machine that lacks the file of a VMA can have its pages from here.
+inline bool serves_file(const descriptor::VmaRecord& vma, bool copy) noexcept {
+  return !copy || vma.end - vma.start <= longest_copied_file;
+}
+
+/// The pages that this machine holds of a descriptor. With those of its files: a machine that lacks
+/// a file reads them from the shadow's mapping, or from the image (`copy`).
+inline PageRanges served_ranges(const DescriptorView& view, bool copy) {
   std::vector<PageRange> ranges;
   for (const descriptor::RunRecord run : view.runs()) {
     if (run.owner == 0) ranges.push_back({PageNumber{run.source}, run.count});
   }
-  if (files) {
-    for (const descriptor::VmaRecord vma : view.vmas()) {
-      if (!descriptor::is_file(vma.kind)) continue;
-      const descriptor::RunRecord run = restore::carried_run(vma);
-      ranges.push_back({PageNumber{run.page}, run.count});
-    }
+  for (const descriptor::VmaRecord vma : view.vmas()) {
+    if (!descriptor::is_file(vma.kind) || !serves_file(vma, copy)) continue;
+    if (copy && restore::has_own_pages(vma)) continue;  // its runs are all there is
+    const descriptor::RunRecord run = restore::carried_run(vma);
+    ranges.push_back({PageNumber{run.page}, run.count});
   }
   return PageRanges(std::move(ranges));
 }
@@ -82,7 +91,7 @@ inline Result<std::uint64_t> serve(TargetTable& targets, Parent& parent,
                                    std::uint64_t budget_bytes) {
   auto view = DescriptorView::parse(Bytes(descriptor));
   if (!view) return view.error();
-  PageRanges ranges = served_ranges(*view, !parent.copy);
+  PageRanges ranges = served_ranges(*view, parent.copy);
   std::uint64_t pages = 0;
   for (const descriptor::RunRecord run : view->runs()) pages += run.count;
   std::shared_ptr<PageSource> source;
@@ -100,6 +109,7 @@ inline Result<std::uint64_t> serve(TargetTable& targets, Parent& parent,
       if (!image) return image.error();
       parent.image_fd = std::move(image).value();
     }
+    parent.image_pages = ranges.pages();
     auto image = ImageSource::map(parent.image_fd.get(), ranges);
     if (!image) return image.error();
     source = *image;

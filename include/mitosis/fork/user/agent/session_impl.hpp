@@ -20,7 +20,6 @@ inline void Session::run() {
 
 inline bool Session::serve(local::Packet packet) {
   const auto type = local::packet_type(Bytes(packet.bytes));
-  const auto uid = packet.sender.uid;
   Result<void> result;
   if (!type) {
     result = type.error();
@@ -61,7 +60,7 @@ inline bool Session::serve(local::Packet packet) {
     }
   }
   if (result) return true;
-  spdlog::info("a call of uid {} failed: {}", uid, describe(result.error()));
+  worker_.refused_calls.add(result.error());
   return reply(local::Failed{result.error()}).ok();
 }
 
@@ -73,7 +72,8 @@ inline Result<void> Session::connect(const local::Packet& packet) {
     return reply(local::Done{});
   }
   // Whoever could name the machines could have other users' children read from a machine of his.
-  if (packet.sender.uid != 0) return Error(Errc::not_permitted, "root only").in("connect");
+  if (packet.sender.uid != 0)
+    return Error(Errc::not_permitted, "only root names machines").in("connect");
   if (auto r = worker_.peers->connect(message->machine, message->address); !r) return r;
   return reply(local::Done{});
 }

@@ -29,7 +29,7 @@ inline Result<Identity> identity_of(const local::Packet& packet, int socket) noe
   if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, who.groups, &bytes) != 0) {
     return Error(Errc::limit_exceeded, "the caller has more than 64 groups", errno).in("spawn");
   }
-  who.group_count = bytes / sizeof who.groups[0];
+  who.group_count = static_cast<std::uint32_t>(bytes / sizeof who.groups[0]);
   return who;
 }
 

@@ -34,6 +34,7 @@ struct ChildSlot {
   std::uint32_t pid;                      ///< 0 until known (a forked process's first fault tells)
   std::uint32_t uid;                      ///< who may see and end it
   std::uint32_t poison;                   ///< UFFDIO_POISON is there
+  std::uint32_t doomed;                   ///< forked past its user's share: to be ended
   std::uint64_t id;                       ///< grows; names the child in `ps`
   std::uint64_t forked_from;              ///< id, 0 for a resumed child
   std::uint64_t pid_namespace;            ///< of pid_namespace_of(); 0: not known
@@ -74,6 +75,9 @@ struct ParentSlot {
 
 inline constexpr std::size_t max_children = 16384;
 inline constexpr std::size_t max_parents = 4096;
+/// Of one user other than root, so that no user can keep the others out.
+inline constexpr std::size_t max_children_of_a_user = max_children / 4;
+inline constexpr std::size_t max_parents_of_a_user = max_parents / 4;
 
 /// The whole of it. Lives in a shared anonymous mapping made by the keeper before it clones the
 /// first worker; untouched slots cost nothing.
@@ -81,9 +85,13 @@ struct StateTable {
   std::atomic<std::uint64_t> next_id;
   std::atomic<std::uint64_t> next_generation;  ///< drawn at random at the start of the agent
   std::atomic<std::uint32_t> worker_starts;
-  std::atomic<std::uint32_t> port;  ///< where other machines reach the agent, once it listens
+  std::atomic<std::int32_t> worker_pid;  ///< as the worker itself says; 0 until it does
+  std::atomic<std::uint32_t> ended;      ///< a worker has ended all children in order
+  std::atomic<std::uint32_t> port;       ///< where other machines reach the agent, once it listens
   std::atomic<std::uint32_t> next_free_child;  ///< where the search for a free slot begins
   ParentSlot parents[max_parents];
+  /// Whose a child's slot is, as its uid + 1; 0: nobody's. Apart from the slots, to count quickly.
+  std::atomic<std::uint64_t> child_of[max_children];
   ChildSlot children[max_children];
 
   /// Maps a zeroed table, which lives until the process and all its clones are gone.
@@ -94,14 +102,28 @@ struct StateTable {
     return static_cast<StateTable*>(at);  // zero bytes are a valid, empty table
   }
 
-  /// Takes an empty slot (state becomes `filling`), or null when all are taken.
-  ChildSlot* take_child() noexcept {
+  /// Takes an empty slot (state becomes `filling`) for a child of that user. limit_exceeded where
+  /// all are taken, or the user has his share; callers at the same instant may exceed it by one
+  /// each.
+  Result<ChildSlot*> take_child(std::uint32_t uid) noexcept {
+    const std::uint64_t owner = std::uint64_t{uid} + 1;
+    if (uid != 0 && children_of(owner) >= max_children_of_a_user) {
+      return Error(Errc::limit_exceeded,
+                   "this user has 4096 children on this machine, his share; end some of them");
+    }
     const std::uint32_t from = next_free_child.fetch_add(1, std::memory_order_relaxed);
     for (std::size_t i = 0; i < max_children; ++i) {
-      ChildSlot& slot = children[(from + i) % max_children];
-      if (take(slot.state)) return &slot;
+      const std::size_t at = (from + i) % max_children;
+      if (!take(children[at].state)) continue;
+      child_of[at].store(owner, std::memory_order_relaxed);
+      return &children[at];
     }
-    return nullptr;
+    return Error(Errc::limit_exceeded, "16384 children run on this machine; end some of them");
+  }
+  /// Makes a taken slot empty again; what it names has been closed.
+  void release(ChildSlot& slot) noexcept {
+    child_of[&slot - children].store(0, std::memory_order_relaxed);
+    slot.state.store(static_cast<std::uint32_t>(SlotState::empty), std::memory_order_release);
   }
   ParentSlot* take_parent() noexcept {
     for (ParentSlot& slot : parents) {
@@ -111,12 +133,18 @@ struct StateTable {
   }
 
  private:
+  std::size_t children_of(std::uint64_t owner) const noexcept {
+    std::size_t count = 0;
+    for (const auto& each : child_of) count += each.load(std::memory_order_relaxed) == owner;
+    return count;
+  }
   static bool take(std::atomic<std::uint32_t>& state) noexcept {
     auto expected = static_cast<std::uint32_t>(SlotState::empty);
     return state.load(std::memory_order_relaxed) == expected &&
            state.compare_exchange_strong(expected, static_cast<std::uint32_t>(SlotState::filling));
   }
 };
+static_assert(max_children_of_a_user == 4096 && max_children == 16384, "take_child says so");
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "shared between processes");
 
 }  // namespace mitosis::agent

@@ -11,6 +11,7 @@
 #include <mitosis/fork/user/agent/parents.hpp>
 #include <mitosis/fork/user/agent/peers.hpp>
 #include <mitosis/fork/user/agent/pending_prepares.hpp>
+#include <mitosis/fork/user/agent/refusal_log.hpp>
 #include <mitosis/fork/user/agent/service.hpp>
 #include <mitosis/fork/user/agent/spawner.hpp>
 #include <mitosis/fork/user/agent/state_table.hpp>
@@ -54,6 +55,8 @@ class Worker {
   Images images;
   CacheRegistry caches;
   ProfileBook profile;
+  RefusalLog refused_connections{"a connection was refused", spdlog::level::warn};
+  RefusalLog refused_calls{"a call of a program failed", spdlog::level::info};
   std::unique_ptr<Peers> peers;
   std::vector<std::unique_ptr<Pager>> pagers;
   std::unique_ptr<Spawner> spawner;

@@ -99,9 +99,7 @@ inline Result<void> Worker::open(Inheritance inherited) {
   const std::uint32_t port = table.port.load();
   server_options.listen =
       port == 0 ? options.listen : detail::host_of(options.listen) + ":" + std::to_string(port);
-  server_options.on_refusal = [](const Error& why) {
-    spdlog::warn("a connection was refused: {}", describe(why));
-  };
+  server_options.on_refusal = [this](const Error& why) { refused_connections.add(why); };
   auto server = tcp::Server::start(std::move(server_options), identity, reads_, service_);
   if (!server) return server.error().in("listen");
   server_ = std::move(server).value();
@@ -154,7 +152,7 @@ inline Pager& Worker::pager_of(const ImageName& name) noexcept {
 inline std::uint64_t Worker::budget_left() const {
   std::uint64_t used = caches.bytes_used();
   for (const auto& parent : parents.list()) {
-    if (parent->image_fd) used += parent->pages << page_shift;
+    used += parent->image_pages << page_shift;
     struct stat shared = {};
     if (parent->shared_fd && ::fstat(parent->shared_fd.get(), &shared) == 0) {
       used += static_cast<std::uint64_t>(shared.st_size);
@@ -212,7 +210,7 @@ inline void Worker::adopt_children() {
       spdlog::error("child {} cannot be served any more and is ended: {}", slot.pid,
                     describe(r.error()));
       if (slot.pidfd >= 0) ::syscall(SYS_pidfd_send_signal, slot.pidfd, SIGKILL, nullptr, 0);
-      slot.state.store(static_cast<std::uint32_t>(SlotState::empty));
+      table.release(slot);
     }
   }
 }
@@ -230,6 +228,8 @@ inline void Worker::on_tick() {
                  static_cast<std::uint64_t>(handler));
   }
   prepares.sweep();
+  refused_connections.tick();
+  refused_calls.tick();
   caches.sweep(static_cast<std::uint64_t>(tcp::monotonic_now()));
   const auto now = Clock::now();
   if (now < next_renewal_) return;

@@ -30,7 +30,16 @@ struct Packet {
   std::vector<std::uint8_t> bytes;
   std::vector<UniqueFd> fds;  ///< close-on-exec
   Credentials sender;
+  UniqueFd sender_pidfd;  ///< of that very process, where `pass_pidfds` was asked for
 };
+
+/// Has each packet that is received on `socket` come with its sender's pidfd: a pid alone may be
+/// another process's by the time it is looked at. False before Linux 6.5.
+inline bool pass_pidfds(int socket) noexcept {
+  constexpr int so_passpidfd = 76;  // SO_PASSPIDFD of asm-generic/socket.h, newer than libc's
+  const int on = 1;
+  return ::setsockopt(socket, SOL_SOCKET, so_passpidfd, &on, sizeof on) == 0;
+}
 
 /// Sends and receives on a socket that it does not own. One thread at a time per direction.
 class ChannelView {
@@ -136,7 +145,9 @@ inline Result<Packet> ChannelView::receive(Deadline deadline) const {
   Packet packet;
   packet.bytes.resize(static_cast<std::size_t>(n));
   iovec part = {packet.bytes.data(), packet.bytes.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * max_fds) + CMSG_SPACE(sizeof(ucred))];
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * max_fds) + CMSG_SPACE(sizeof(ucred)) +
+                                CMSG_SPACE(sizeof(int))];
+  constexpr int scm_pidfd = 4;  // SCM_PIDFD of linux/socket.h
   msghdr message = {};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
@@ -160,6 +171,10 @@ inline Result<Packet> ChannelView::receive(Deadline deadline) const {
       ucred from = {};
       std::memcpy(&from, CMSG_DATA(h), sizeof(from));
       packet.sender = {from.pid, from.uid, from.gid};
+    } else if (h->cmsg_type == scm_pidfd) {
+      int fd = -1;  // an error's number where the sender is gone
+      std::memcpy(&fd, CMSG_DATA(h), sizeof(fd));
+      if (fd >= 0) packet.sender_pidfd = UniqueFd(fd);
     }
   }
   if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {

@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
 """Servers, unmodified, with their listening sockets: children answer on their own network."""
-"""Servers, unmodified, with their listening sockets: a child answers on its own machine's network."""
 
 import subprocess
 

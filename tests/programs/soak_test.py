@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
-"""Random programs, policies and deaths, for MITOSIS_SOAK_SECONDS (60): no wrong answer, leak or hang.
+"""Random programs, policies and deaths, for MITOSIS_SOAK_SECONDS (60): no wrong answer, no leak.
 
 What a talker answers follows from the sum of what it was told, so every answer is checked. A child
 whose image is gone may die, never answer wrongly. MITOSIS_SOAK_SEED repeats a run's choices.

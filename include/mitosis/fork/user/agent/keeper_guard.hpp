@@ -4,7 +4,6 @@
 #pragma once
 
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -13,6 +12,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <mitosis/fork/user/agent/fork_with_our_fds.hpp>
 #include <mitosis/fork/user/agent/keeper.hpp>
 #include <mitosis/fork/user/agent/uffd.hpp>
 
@@ -21,19 +21,6 @@
 namespace mitosis::agent {
 
 namespace detail {
-
-/// A process that shares our descriptors but not our memory: fork(2) otherwise. The thread library
-/// of the copy must know its own thread id, hence the two TID flags (as glibc's fork does).
-inline Result<pid_t> fork_with_our_fds(const char* step) noexcept {
-  int* tid_address = nullptr;
-  if (::prctl(PR_GET_TID_ADDRESS, &tid_address) != 0) {
-    return Error(Errc::system_call_failed, "prctl(PR_GET_TID_ADDRESS)", errno).in(step);
-  }
-  const long flags = CLONE_FILES | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
-  const long pid = ::syscall(SYS_clone, flags, nullptr, nullptr, tid_address, nullptr);
-  if (pid < 0) return Error(Errc::system_call_failed, "clone", errno).in(step);
-  return static_cast<pid_t>(pid);
-}
 
 /// False where it still runs after `milliseconds`; what cannot be opened is gone.
 inline bool has_ended(int pidfd, int milliseconds) noexcept {

@@ -18,6 +18,7 @@
 #include <spdlog/spdlog.h>
 
 #include <mitosis/base/describe.hpp>
+#include <mitosis/fork/user/agent/fork_with_our_fds.hpp>
 #include <mitosis/fork/user/agent/keeper.hpp>
 
 #include <cerrno>

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/time.h>
+#include <time.h>
 
 #include <mitosis/fork/user/arch/arch.hpp>
 #include <mitosis/fork/user/local/process_facts.hpp>

@@ -7,6 +7,8 @@
 #include <dlfcn.h>
 #include <sys/random.h>
 
+#include <initializer_list>
+
 namespace mitosis::client {
 
 /// In a child, before anything else of it runs. Only what the program has loaded is touched; of

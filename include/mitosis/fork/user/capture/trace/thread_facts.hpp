@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <mitosis/fork/user/arch/arch.hpp>
 #include <mitosis/fork/user/capture/attributes.hpp>
 #include <mitosis/fork/user/capture/proc_text.hpp>
 #include <mitosis/fork/user/capture/thread_state.hpp>

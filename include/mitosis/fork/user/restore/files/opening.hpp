@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <mitosis/base/unique_fd.hpp>
 #include <mitosis/fork/user/files/async.hpp>
 #include <mitosis/fork/user/files/content.hpp>
 #include <mitosis/fork/user/files/payload.hpp>

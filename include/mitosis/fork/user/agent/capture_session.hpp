@@ -15,7 +15,7 @@
 
 #include <mitosis/fork/user/agent/caller_rights.hpp>
 #include <mitosis/fork/user/agent/capturer.hpp>
-#include <mitosis/fork/user/agent/prepare_session.hpp>
+#include <mitosis/fork/user/agent/policy_choice.hpp>
 #include <mitosis/fork/user/agent/session.hpp>
 #include <mitosis/fork/user/local/connect.hpp>
 

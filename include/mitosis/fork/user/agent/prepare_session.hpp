@@ -14,28 +14,14 @@
 
 #include <spdlog/spdlog.h>
 
+#include <mitosis/fork/user/agent/policy_choice.hpp>
 #include <mitosis/fork/user/agent/process_owner.hpp>
 #include <mitosis/fork/user/agent/session.hpp>
 #include <mitosis/fork/user/capture/capture.hpp>
-#include <mitosis/policy/matrix.hpp>
-#include <mitosis/policy/parse.hpp>
 
 #include <cstring>
 
 namespace mitosis::agent {
-
-namespace detail {
-
-/// The policy that is asked for; refused where no child could have it.
-inline Result<PolicyName> policy_of(const std::string& asked, const std::string& otherwise) {
-  const std::string& text = asked.empty() ? otherwise : asked;
-  const auto policy = parse_policy(text.c_str(), text.size());
-  if (!policy) return policy.error();
-  if (auto r = with_policy(*policy, [](auto) {}); !r) return r.error();
-  return *policy;
-}
-
-}  // namespace detail
 
 inline Result<void> Session::prepare(const local::Packet& packet) {
   auto message = local::decode_packet<local::Prepare>(Bytes(packet.bytes));

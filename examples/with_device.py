@@ -48,7 +48,7 @@ def connect(story):
                          status=1, errors="--peer 0=HOST:PORT")
     assert "No route to host" in refused, refused
     assert "Permission denied" in story.said(1, story.client, "connect", story.agents.address(0),
-                                             "0", status=1, errors="root only", before=NOBODY)
+                                             "0", status=1, errors="only root names machines", before=NOBODY)
     story.said(1, story.client, "connect", story.agents.address(0), "0")
     # A script with an RDMA gid goes on working where the agent knows the machine.
     story.said(1, story.client, "connect", "fe80:0000:0000:0000:ec0d:9a03:00ca:2f4c", "0")

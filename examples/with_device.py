@@ -98,7 +98,7 @@ def keys_are_not_weakened(story):
         assert len(parent.stdout.readline()) == 33
         said = story.said(1, story.client, "child", "0", "77", status=1, errors="key")
         assert "Permission denied" in said, said
-        story.said(0, PYTHON_CLIENT, "local_child", "77", status=1, errors="that handler",
+        story.said(0, PYTHON_CLIENT, "local_child", "77", status=1, errors="another user",
                    before=NOBODY)
     subprocess.run([story.command, "reclaim", "77"], env=story.agents.env(0), check=True)
 

@@ -76,6 +76,7 @@ inline Result<std::vector<std::uint8_t>> redirect_vdso(Bytes parent, std::uint64
   const std::vector<VdsoEntry> theirs = vdso_entries(parent), ours = vdso_entries(local);
   if (theirs.empty()) return detail::vdso_mismatch("it exports no function");
   std::vector<std::uint64_t> starts;
+  starts.reserve(theirs.size() + 1);
   for (const VdsoEntry& entry : theirs) starts.push_back(entry.offset);
   starts.push_back(bytes);
   std::sort(starts.begin(), starts.end());

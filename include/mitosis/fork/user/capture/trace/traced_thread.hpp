@@ -50,7 +50,7 @@ class TracedThread {
         stop_(other.stop_),
         asked_(other.asked_),
         borrowed_(other.borrowed_),
-        ours_(other.ours_),
+        ours_(std::move(other.ours_)),
         own_(other.own_),
         own_mask_(other.own_mask_),
         how_(other.how_) {}

@@ -87,6 +87,7 @@ def of_python(story):
             assert child.splitlines(True) == expected, child
         parent.stdin.close()
         assert parent.stdout.readlines() == expected
+    story.wait_until_gone(75)
 
 
 def keys_are_not_weakened(story):
@@ -138,7 +139,7 @@ except OSError as error:
 def descriptors(story):
     with story.start(0, "/usr/bin/python3", "-c", EDGES) as edges:
         assert edges.stdout.readline() == "prepared\n"
-        assert story.handlers(0) == [78]
+        assert story.handlers(0) == [78], story.handlers(0)
         print("go on", file=edges.stdin, flush=True)
         assert edges.stdout.readline() == "closed\n"
         assert story.handlers(0) == []

@@ -53,6 +53,7 @@ inline Result<void> announce(int sd, HandlerId handler, const char* policy, std:
   }
   request.own_fds = own_fds();
   request.flags = flags;
+  randomness().find();
   Result<sockaddr_un> agent = local::detail::socket_address(connections().path());
   if (!agent) return agent.error();
   orders.nonce = request.nonce;
@@ -87,7 +88,7 @@ inline PrepareOutcome become_child(const local::Birth* birth) noexcept {
   if (birth != nullptr && birth->socket[0] != '\0') connections().move_to(birth->socket);
   connections().disown();
   shadows().forget();
-  renew_randomness();
+  randomness().renew();
   return PrepareOutcome{true, {}, {}};
 }
 

@@ -2,6 +2,7 @@
 // The parsers of /proc's text: what they read, and that odd text is refused, not believed.
 #include <gtest/gtest.h>
 
+#include <mitosis/fork/user/capture/machine.hpp>
 #include <mitosis/fork/user/capture/mapping_kind.hpp>
 #include <mitosis/fork/user/capture/proc_maps.hpp>
 #include <mitosis/fork/user/capture/proc_stat.hpp>
@@ -119,6 +120,19 @@ TEST(MappingKind, SharedMemoryWithoutAPathIsAnObject) {
     EXPECT_TRUE(check_mapping(mapping(path, true)).ok()) << path;
     EXPECT_EQ(kind_of(mapping(path, true)), VmaKind::shared_object) << path;
   }
+}
+
+// As the agent's own map looks, while its other threads map memory between two reads of it.
+TEST(Machine, FindsTheVdsoInAMapThatContradictsItself) {
+  const std::string text =
+      "7f0000000000-7f0000009000 rw-p 00000000 00:00 0 \n"
+      "7f0000002000-7f0000003000 rw-p 00000000 00:00 0 \n"
+      "7fff00001000-7fff00003000 r-xp 00000000 00:00 0                          [vdso]\n";
+  EXPECT_FALSE(parse_maps(text).ok());
+  const Bytes vdso = detail::own_vdso(text);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(vdso.data()), 0x7fff00001000u);
+  EXPECT_EQ(vdso.size(), 0x2000u);
+  EXPECT_TRUE(detail::own_vdso("10000-11000 r-xp 00000000 00:00 0 [heap]\n").empty());
 }
 
 TEST(MappingKind, RefusesByName) {

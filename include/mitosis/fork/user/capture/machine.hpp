@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace mitosis::capture {
@@ -26,6 +27,17 @@ struct Machine {
 
 namespace detail {
 
+/// Where this process's map says that its vdso lies; empty where it has none. Line by line, since
+/// other threads map memory meanwhile: lines may contradict each other, each is true by itself.
+inline Bytes own_vdso(std::string_view maps) noexcept {
+  while (!maps.empty()) {
+    Mapping m;
+    if (!parse_mapping(take_until(maps, '\n'), m) || m.path != "[vdso]") continue;
+    return {reinterpret_cast<const std::uint8_t*>(m.start), m.end - m.start};
+  }
+  return {};
+}
+
 inline Machine read_machine() {
   Machine machine;
   utsname name = {};
@@ -39,15 +51,11 @@ inline Machine read_machine() {
   }
   // Every process has the same vdso: this one's own can be read in place.
   if (const auto text = read_at(AT_FDCWD, "/proc/self/maps", max_maps_text)) {
-    if (const auto mappings = parse_maps(view(*text))) {
-      for (const Mapping& m : *mappings) {
-        if (m.path != "[vdso]") continue;
-        const Bytes vdso(reinterpret_cast<const std::uint8_t*>(m.start), m.end - m.start);
-        machine.vdso_hash = vdso_hash(vdso);
-        std::size_t used = vdso.size();
-        while (used > 0 && vdso[used - 1] == 0) --used;
-        machine.vdso.assign(vdso.data(), vdso.data() + used);
-      }
+    if (const Bytes vdso = own_vdso(view(*text)); !vdso.empty()) {
+      machine.vdso_hash = vdso_hash(vdso);
+      std::size_t used = vdso.size();
+      while (used > 0 && vdso[used - 1] == 0) --used;
+      machine.vdso.assign(vdso.data(), vdso.data() + used);
     }
   }
   return machine;

@@ -62,7 +62,7 @@ class FakeAgent {
   /// The next shadow, or none within ten seconds.
   std::optional<Shadow> take_shadow() {
     std::unique_lock lock(mutex_);
-    if (!changed_.wait_for(lock, std::chrono::seconds(10), [&] { return !shadows_.empty(); })) {
+    if (!changed_.wait_for(lock, std::chrono::seconds(60), [&] { return !shadows_.empty(); })) {
       return std::nullopt;
     }
     Shadow shadow = std::move(shadows_.front());

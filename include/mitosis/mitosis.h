@@ -36,8 +36,9 @@ struct mitosis_key {
 int mitosis_open(void);
 void mitosis_close(int sd);
 
-/** Prepares the calling process, which must have one thread and only regular files, directories
- * and memory devices open beside its standard streams, under `handler`, unique on this machine.
+/** Prepares the calling process under `handler`, unique on this machine. All its threads come
+ * along: the calling one returns in each child, the others go on where they stand. What becomes of
+ * its open files, and what is refused, is in docs/limits.md.
  * `policy`: a name as "dct+prefetch8+local+cow", or NULL for the agent's default.
  * Returns MITOSIS_PARENT with *key filled in, and MITOSIS_CHILD in every child that is ever
  * resumed, in all of which memory is as of this call; or -1, and nothing has happened.

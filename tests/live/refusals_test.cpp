@@ -51,7 +51,6 @@ TEST_F(Refusals, what_a_process_may_not_have) {
     const char* what;
     std::vector<std::string> words;
   } cases[] = {
-      {"thread", {"state that cannot be captured", "sleeper"}},
       {"socket", {"open file cannot be captured", "netlink socket"}},
       {"shared", {"state that cannot be captured", "shared"}},
   };

@@ -29,14 +29,6 @@ sys.stdin.readline()
 print(*seen, flush=True)
 """
 RESUME = "import mitosis, sys; mitosis.resume(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])"
-REFUSED = """
-import mitosis, threading, time
-threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-try:
-    mitosis.prepare(75)
-except mitosis.Error as error:
-    print(error.code, error)
-"""
 
 
 def main() -> int:
@@ -53,10 +45,6 @@ def main() -> int:
         with python(1, "import mitosis, sys; mitosis.connect(0, sys.argv[1])",
                     agents.address(0)) as connector:
             assert connector.wait(20) == 0
-        with python(0, REFUSED) as refused:
-            said = refused.stdout.read()
-            assert said.startswith("24 ") and "2 threads" in said, said
-
         with python(0, PARENT) as parent:
             key = parent.stdout.readline().strip()
             with python(1, RESUME, "0", "73", key) as child:

@@ -6,7 +6,7 @@
 /* Who checks. */
 enum who { before, parent, child };
 
-/* Sets the state up, in a process of one thread. */
+/* Sets the state up. */
 typedef void set_state(void);
 /* Checks it; every difference is told by must(). Called at least once in each process. */
 typedef void check_state(enum who who);

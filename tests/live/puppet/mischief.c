@@ -2,23 +2,12 @@
 /* See mischief.h. */
 #include "mischief.h"
 
-#include <pthread.h>
 #include <string.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-static void* sleeper(void* unused) {
-  pause();
-  return unused;
-}
-
 int mischief(const char* what) {
-  if (strcmp(what, "thread") == 0) {
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, sleeper, NULL) != 0) return -1;
-    return pthread_setname_np(thread, "sleeper") == 0 ? 0 : -1;
-  }
   if (strcmp(what, "socket") == 0) return socket(AF_NETLINK, SOCK_RAW, 0);
   if (strcmp(what, "shared") == 0) {
     const int id = shmget(IPC_PRIVATE, 4096, 0600);

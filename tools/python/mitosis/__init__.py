@@ -15,7 +15,7 @@ Or a function at a time (`mitosis.remote`):
     def count(word):
         return corpus.count(word)  # runs there; the corpus is read from here, page by page
 
-The process must have one thread; docs/limits.md tells what becomes of its open files. An agent
+All its threads come along; docs/limits.md tells what becomes of its open files. An agent
 (`mitosis agent`) must run on the machine. Failures raise `mitosis.Error`. One thread at a time per
 `Agent`.
 """

@@ -103,7 +103,7 @@ class Agent:
 
         Returns the auth key (32 hexadecimal digits) in this process, and None in every child that
         is ever resumed from here. `policy` is a name as "dct+prefetch8+local+cow"; None: the
-        agent's default. The process must have one thread. Callbacks: see at_fork.
+        agent's default. All threads come along. Callbacks: see at_fork.
         """
         key = Key()
         _hooks.run_before()

@@ -108,7 +108,7 @@ def remote(machine: int = HERE, *, worker: str | None = None,
     (default: $MITOSIS_WORKER_SECRET); the child has the worker's user and its standard output and
     error. `policy`: for its pages. `timeout`: seconds, then TimeoutError, and the child is ended;
     without one the call waits as long as the child runs. RemoteError: the child died or could not
-    be made. What holds for `prepare` holds for the caller: one thread.
+    be made. What holds for `prepare` holds for the caller; its other threads go on in the child.
     """
     def decorate(function: collections.abc.Callable[P, R]) -> collections.abc.Callable[P, R]:
         @functools.wraps(function)

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Session: prepare of another process, by its pid. World: user. Included by session.hpp only.
+// Session: prepare of another process, by its pid, and of a caller that has several threads: the
+// same, but that in its children the calling thread returns. World: user. Included by session.hpp
+// only.
 //
 //   the caller's connection      the capturer            the shadow's connection
 //   1. who asks, for whom
@@ -12,11 +14,16 @@
 
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <mitosis/fork/user/agent/caller_rights.hpp>
 #include <mitosis/fork/user/agent/capturer.hpp>
 #include <mitosis/fork/user/agent/policy_choice.hpp>
+#include <mitosis/fork/user/agent/process_owner.hpp>
 #include <mitosis/fork/user/agent/session.hpp>
+#include <mitosis/fork/user/agent/waiting_caller.hpp>
+#include <mitosis/fork/user/capture/trace/clone.hpp>
+#include <mitosis/fork/user/local/caller_thread.hpp>
 #include <mitosis/fork/user/local/connect.hpp>
 
 #include <climits>
@@ -105,9 +112,37 @@ inline Result<void> Session::prepare_process(const local::Packet& packet) {
   return told;
 }
 
+/// For a caller of prepare that has several threads. It waits for our answer, and has asked for it:
+/// no right to trace it is needed but ours.
+inline Result<local::Prepared> Session::capture_caller(const local::Packet& packet,
+                                                       const local::Prepare& message,
+                                                       const std::shared_ptr<Parent>& parent) {
+  const auto thread = local::caller_thread_of(Bytes(message.caller));
+  if (!thread) return thread.error();
+  if (parent->pid <= 0) {
+    return Error(Errc::unsupported_process, "its pid namespace is not the agent's nor below it");
+  }
+  const auto lifeline = detail::lifeline_for(parent->pid, worker_.options.socket);
+  if (!lifeline) return lifeline.error();
+  const detail::WaitingCaller caller{packet.sender.uid, message.own_fds, *thread};
+  const CallerRights ours{::geteuid(), ::getegid(), ~std::uint64_t{0}};
+  const auto frozen = freeze(parent, ours, *lifeline, &caller);
+  if (!frozen) {
+    worker_.prepares.refuse(lifeline->nonce);
+    return frozen.error();
+  }
+  local::Prepared prepared{parent->key, parent->generation};
+  // The number that it has for the caller, who is to bury it. It may be gone already.
+  const auto shadow = capture::open_process(frozen->shadow);
+  const auto number = shadow ? capture::detail::own_pid_of(shadow->get()) : shadow.error();
+  if (number) prepared.shadow = static_cast<std::int32_t>(*number);
+  return prepared;
+}
+
 inline Result<Session::FreezeOutcome> Session::freeze(const std::shared_ptr<Parent>& parent,
                                                       const CallerRights& rights,
-                                                      const capture::Lifeline& lifeline) {
+                                                      const capture::Lifeline& lifeline,
+                                                      const detail::WaitingCaller* caller) {
   auto capturer = Capturer::start(parent->pid, lifeline, rights);
   if (!capturer) return capturer.error();
   if (auto r = capturer->await_stop(); !r) return r.error();
@@ -117,15 +152,22 @@ inline Result<Session::FreezeOutcome> Session::freeze(const std::shared_ptr<Pare
   }
   const auto uid = detail::user_of(parent->pid);
   if (!uid) return uid.error();
-  auto facts =
-      capture::check_parent(parent->pid, {}, {true, capturer->pid(), worker_.budget_left()});
+  if (caller != nullptr) {  // it can execute no other program any more
+    if (auto r = check_owner(parent->pid, caller->uid); !r) return r.error();
+  }
+  auto facts = capture::check_parent(
+      parent->pid, caller != nullptr ? caller->own_fds : Span<const std::int32_t>(),
+      {true, capturer->pid(), worker_.budget_left()});
   if (!facts) return facts.error();
   // 4. and 5. The shadow waits until it is offered.
   if (auto r = capturer->agree(); !r) return r.error();
   auto frozen = capturer->await_end();
   if (!frozen) return frozen.error();
+  if (caller != nullptr) {
+    if (auto r = detail::set_off(caller->thread, frozen->threads); !r) return r.error();
+  }
   const FreezeOutcome outcome{static_cast<std::uint32_t>(frozen->threads.size()),
-                              frozen->stopped_ns};
+                              frozen->stopped_ns, frozen->shadow};
   worker_.prepares.offer(lifeline.nonce, {parent, std::move(*facts), *uid, std::move(*frozen)});
   return outcome;
 }

@@ -43,6 +43,13 @@ inline Result<void> Session::prepare(const local::Packet& packet) {
       worker_.parents.reserve(message->handler, packet.sender.uid, packet.sender.pid,
                               std::string(format(*policy).c_str()), !policy->cow, message->flags);
   if (!parent) return parent.error();
+  if (!message->caller.empty()) {
+    auto prepared = capture_caller(packet, *message, *parent);
+    if (!prepared) worker_.parents.abandon(*parent);
+    if (!prepared) return Error(prepared.error()).of_handler(message->handler).in("prepare");
+    timer.done("prepare.freeze");
+    return reply(*prepared);
+  }
   // 2. Check the parent, while it clones.
   auto facts = capture::check_parent(packet.sender.pid, message->own_fds,
                                      {.shared_budget = worker_.budget_left()});

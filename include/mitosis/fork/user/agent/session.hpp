@@ -18,7 +18,8 @@ namespace mitosis::agent {
 
 namespace detail {
 struct SpawnBatch;
-}
+struct WaitingCaller;
+}  // namespace detail
 
 /// Runs on the connection's thread until the peer closes it or becomes a shadow.
 class Session {
@@ -46,9 +47,13 @@ class Session {
   struct FreezeOutcome {
     std::uint32_t threads = 0;
     std::uint64_t stopped_ns = 0;
+    pid_t shadow = 0;
   };
   Result<FreezeOutcome> freeze(const std::shared_ptr<Parent>& parent, const CallerRights& rights,
-                               const capture::Lifeline& lifeline);
+                               const capture::Lifeline& lifeline,
+                               const detail::WaitingCaller* caller = nullptr);
+  Result<local::Prepared> capture_caller(const local::Packet& packet, const local::Prepare& message,
+                                         const std::shared_ptr<Parent>& parent);
   void become_lifeline(const local::Packet& packet);
   Result<void> capture(PendingPrepare& pending, const local::Packet& packet,
                        const local::ShadowReady& ready);

@@ -90,8 +90,9 @@ inline Result<void> check_status(int process, const ParentCheck& check, ParentFa
     return number(field(text, key)).value_or(~std::uint64_t{0});
   };
   if (const std::uint64_t threads = value("Threads"); threads != 1 && !check.many_threads) {
-    return refuse(fmt::format("it has {} threads ({}); prepare takes a process of one", threads,
-                              thread_names(process)));
+    return refuse(fmt::format(
+        "it has {} threads ({}), which its library has not seen; prepare again, or by its pid",
+        threads, thread_names(process)));
   }
   if (const std::uint64_t tracer = value("TracerPid");
       tracer != static_cast<std::uint64_t>(check.tracer)) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Prepare: a program makes itself resumable, the story of its side. World: user.
 // Only the clone() and the agent's check need the program to wait, and they run side by side on two
-// cores; everything else is done before, by the shadow, or by the agent afterwards.
+// cores; everything else is done before, by the shadow, or by the agent afterwards. A program with
+// several threads is captured by the agent, since none of them could stop the others.
 #pragma once
 
 #include <sched.h>
@@ -9,6 +10,7 @@
 #include <sys/random.h>
 
 #include <mitosis/fork/user/client/connections.hpp>
+#include <mitosis/fork/user/client/has_threads.hpp>
 #include <mitosis/fork/user/client/hooks.hpp>
 #include <mitosis/fork/user/client/identity.hpp>
 #include <mitosis/fork/user/client/own_fds.hpp>
@@ -16,6 +18,7 @@
 #include <mitosis/fork/user/client/requests.hpp>
 #include <mitosis/fork/user/client/shadow.hpp>
 #include <mitosis/fork/user/client/shadows.hpp>
+#include <mitosis/fork/user/local/caller_thread.hpp>
 #include <mitosis/fork/user/local/prepare.hpp>
 
 #include <string>
@@ -35,12 +38,9 @@ inline constexpr std::chrono::milliseconds prepare_patience{10000};
 
 namespace detail {
 
-/// Sends the request, so that the agent's check runs while this process is cloned. Signals are
-/// blocked on success, with the mask before in `orders`: no handler may run in the shadow.
-inline Result<void> announce(int sd, HandlerId handler, const char* policy, std::uint32_t flags,
-                             ShadowOrders& orders) {
-  const Result<local::ChannelView> channel = connections().use(sd);
-  if (!channel) return channel.error();
+/// What the caller wants; the nonce is drawn. Sees to it that one more shadow can be remembered.
+inline Result<local::Prepare> make_request(HandlerId handler, const char* policy,
+                                           std::uint32_t flags) {
   if (!shadows().room()) shadows().reap();
   if (!shadows().room()) {
     return Error(Errc::limit_exceeded, "256 handlers of this process are prepared already");
@@ -54,30 +54,74 @@ inline Result<void> announce(int sd, HandlerId handler, const char* policy, std:
   request.own_fds = own_fds();
   request.flags = flags;
   randomness().find();
+  return request;
+}
+
+/// Blocks all signals of the calling thread; the mask before.
+inline std::uint64_t block_signals() noexcept {
+  const std::uint64_t all = ~std::uint64_t{0};
+  std::uint64_t before = 0;
+  (void)arch::raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
+  return before;
+}
+inline void set_signal_mask(std::uint64_t mask) noexcept {
+  (void)arch::raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, 8);
+}
+
+/// Sends the request, so that the agent's check runs while this process is cloned. Signals are
+/// blocked on success, with the mask before in `orders`: no handler may run in the shadow.
+inline Result<void> announce(int sd, HandlerId handler, const char* policy, std::uint32_t flags,
+                             ShadowOrders& orders) {
+  const Result<local::ChannelView> channel = connections().use(sd);
+  if (!channel) return channel.error();
+  const Result<local::Prepare> request = make_request(handler, policy, flags);
+  if (!request) return request.error();
   Result<sockaddr_un> agent = local::detail::socket_address(connections().path());
   if (!agent) return agent.error();
-  orders.nonce = request.nonce;
+  orders.nonce = request->nonce;
   orders.agent = *agent;
   orders.thread = thread_pointers();
-  const std::uint64_t all = ~std::uint64_t{0};
-  (void)arch::raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &orders.signal_mask, 8);
+  orders.signal_mask = block_signals();
   // Not later: what it opens meanwhile is not the program's, and the agent will look.
   read_before_clone(orders.process);
-  Result<void> sent = channel->send(request, local::within(prepare_patience));
+  Result<void> sent = channel->send(*request, local::within(prepare_patience));
   if (!sent) {
-    (void)arch::raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &orders.signal_mask, nullptr, 8);
+    set_signal_mask(orders.signal_mask);
     connections().abandon(sd);
   }
   return sent;
 }
 
+/// Sends the request of a process with several threads: in a child, this one goes on at `context`,
+/// with `signal_mask`.
+inline Result<void> ask_for_capture(int sd, HandlerId handler, const char* policy,
+                                    std::uint32_t flags, const arch::Context& context,
+                                    std::uint64_t signal_mask) {
+  const Result<local::ChannelView> channel = connections().use(sd);
+  if (!channel) return channel.error();
+  Result<local::Prepare> request = make_request(handler, policy, flags);
+  if (!request) return request.error();
+  local::CallerThread caller;
+  arch::write_registers(context, caller.thread);
+  arch::write_xstate(context, caller.xstate);
+  caller.thread.xstate_bytes = arch::minimal_xstate_bytes;
+  caller.thread.signal_mask = signal_mask;
+  request->caller = local::bytes_of(caller);
+  Result<void> sent = channel->send(*request, local::within(prepare_patience));
+  if (!sent) connections().abandon(sd);
+  return sent;
+}
+
 /// The agent's answer. Slept for, not polled: the agent's thread was put on this core by our
 /// message, and runs as soon as we let go of it.
+/// The agent may capture this thread while it waits; nothing is allocated until the answer is
+/// there.
 inline Result<PrepareOutcome> await_answer(int sd) {
   Result<local::Packet> packet = connections().receive(sd, local::within(prepare_patience));
   if (!packet) return packet.error();
   const auto answer = local::decode_reply<local::Prepared>(Bytes(packet->bytes));
   if (!answer) return answer.error();
+  if (answer->shadow > 0) shadows().remember(answer->shadow);
   return PrepareOutcome{false, answer->key, answer->generation};
 }
 
@@ -110,7 +154,7 @@ inline PrepareOutcome become_child(const local::Birth* birth) noexcept {
   // 3. The frozen copy. Exit signal 0: the program's own waits do not see it.
   const long shadow = arch::raw_syscall(SYS_clone, 0, 0, 0, 0, 0);
   if (shadow == 0) live_as_shadow(orders, context);
-  (void)arch::raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &orders.signal_mask, nullptr, 8);
+  set_signal_mask(orders.signal_mask);
 
   // 4. The agent's word. With a refusal the shadow goes; without a shadow the handler goes.
   shadows().reap();  // here, because the agent is still looking at this process
@@ -127,17 +171,38 @@ inline PrepareOutcome become_child(const local::Birth* birth) noexcept {
   return outcome;
 }
 
+/// The same where there are other threads: the agent stops them all, and makes the shadow.
+[[gnu::noinline]] inline Result<PrepareOutcome> be_captured(int sd, HandlerId handler,
+                                                            const char* policy,
+                                                            std::uint32_t flags) {
+  // No handler may be half-way on this thread: in a child it is moved to where the children go on.
+  const std::uint64_t mask = block_signals();
+  arch::Context context;
+  const arch::Saved saved = arch::context_save(&context);
+  if (saved.child != 0) {
+    return become_child(static_cast<const local::Birth*>(arch::told_birth(saved)));
+  }
+  Result<void> asked = ask_for_capture(sd, handler, policy, flags, context, mask);
+  Result<PrepareOutcome> outcome = asked ? await_answer(sd) : Result<PrepareOutcome>(asked.error());
+  set_signal_mask(mask);
+  shadows().reap();
+  if (!outcome) outcome.error().of_handler(handler).in("prepare");
+  return outcome;
+}
+
 }  // namespace detail
 
-/// Prepares the calling process, which must have one thread, under `handler` (unique on this
-/// machine until reclaimed) with the policy of that name (null: the agent's default). Returns
-/// once in the parent, with the key, and once in every child that is ever resumed from it, there
-/// with `child` set. After an error nothing has changed. Signal handlers may run meanwhile.
+/// Prepares the calling process, with all its threads, under `handler` (unique on this machine
+/// until reclaimed) with the policy of that name (null: the agent's default). Returns once in the
+/// parent, with the key, and once in every child that is ever resumed from it, there with `child`
+/// set; the other threads go on where they stand. After an error nothing has changed. Signal
+/// handlers may run meanwhile, on this thread only where it is the only one.
 /// `flags`: local::PrepareFlag. The registered callbacks (hooks.hpp) run before and after it.
 inline Result<PrepareOutcome> prepare(int sd, HandlerId handler, const char* policy,
                                       std::uint32_t flags = 0) {
   hooks().run_before();
-  Result<PrepareOutcome> outcome = detail::fork_off(sd, handler, policy, flags);
+  Result<PrepareOutcome> outcome = has_threads() ? detail::be_captured(sd, handler, policy, flags)
+                                                 : detail::fork_off(sd, handler, policy, flags);
   if (outcome && outcome->child) {
     hooks().run_child();
   } else {

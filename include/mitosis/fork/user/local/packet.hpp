@@ -15,7 +15,7 @@ namespace mitosis::local {
 
 /// Raised when a packet changes its meaning: a library and an agent of different versions refuse
 /// each other by name.
-inline constexpr std::uint16_t protocol_version = 3;
+inline constexpr std::uint16_t protocol_version = 4;
 /// Type and version, both 16 bits, little-endian.
 inline constexpr std::size_t packet_header_bytes = 4;
 

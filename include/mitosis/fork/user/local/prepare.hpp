@@ -2,6 +2,7 @@
 // The local messages of prepare. World: user.
 //
 //   program -> agent   Prepare          just before clone(); the agent checks the program meanwhile
+//                                       (with several threads: it waits, and the agent clones it)
 //   agent -> program   Prepared|Failed  the program goes on, or kills its shadow
 //   shadow -> agent    ShadowReady      on a new connection, the lifeline: its end is the shadow's
 //
@@ -38,9 +39,12 @@ struct Prepare {
   /// The sender's own connections to agents: not captured, a child's library opens its own.
   std::vector<std::int32_t> own_fds;
   std::uint32_t flags = 0;  ///< PrepareFlag
+  /// A CallerThread: the sender has several threads, and waits; the agent stops and clones it.
+  /// Empty: it has one, and clones itself.
+  std::vector<std::uint8_t> caller;
   template <class A>
   void fields(A& a) {
-    a(handler, nonce, policy, own_fds, flags);
+    a(handler, nonce, policy, own_fds, flags, caller);
   }
 };
 
@@ -49,9 +53,10 @@ struct Prepared {
   static constexpr LocalType type = LocalType::prepared;
   AuthKey key;
   Generation generation{};
+  std::int32_t shadow = 0;  ///< of the program, to be buried, where the agent has made it; else 0
   template <class A>
   void fields(A& a) {
-    a(key, generation);
+    a(key, generation, shadow);
   }
 };
 

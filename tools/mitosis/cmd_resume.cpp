@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // `mitosis resume`: becomes a child, as exec becomes a program. World: user.
+#include <mitosis/fork/user/fresh_network.hpp>
 #include <mitosis/fork/user/local/connect.hpp>
 #include <mitosis/fork/user/restore/launch.hpp>
 
@@ -22,6 +23,7 @@ struct ResumeArguments {
   std::string socket;
   restore::ResumeRequest request;
   KeyOption key;
+  bool netns = false;
 };
 
 /// Returns only on failure.
@@ -34,6 +36,13 @@ int run(ResumeArguments& arguments) {
   };
   const auto agent = local::connect(arguments.socket, std::chrono::seconds(5));
   if (!agent) return fail("resume", agent.error(), exit_not_resumed);
+  if (bool entered = false; arguments.netns) {
+    if (const int err = enter_fresh_network(entered); err != 0) {
+      const Error why = entered ? Error(Errc::system_call_failed, "set its loopback up", err)
+                                : Error(Errc::missing_privilege, "CAP_SYS_ADMIN", err);
+      return fail("resume", Error(why).in("make a network namespace"), exit_not_resumed);
+    }
+  }
   Error error = restore::take_over(*agent, arguments.request).error();
   error.of_handler(arguments.request.handler);
   return fail("resume", error, exit_not_resumed);
@@ -64,6 +73,10 @@ Command add_resume(CLI::App& root) {
   app->add_option("--policy", arguments->request.policy,
                   "default: the one that it was prepared with")
       ->type_name("NAME");
+  app->add_flag(
+      "--netns", arguments->netns,
+      "in a network namespace of its own, with nothing but a loopback: the ports and names\n"
+      "that the parent listened at are free there (takes CAP_SYS_ADMIN)");
   add_socket(*app, arguments->socket);
   return {app, [arguments] { return run(*arguments); }};
 }

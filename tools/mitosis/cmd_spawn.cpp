@@ -112,6 +112,10 @@ Command add_spawn(CLI::App& root) {
       "--timens", [&request] { request.flags |= local::spawn_time_namespace; },
       "each in a time namespace of its own: its monotonic clocks go on from the parent's as of\n"
       "prepare (the agent needs CAP_SYS_ADMIN and CAP_SYS_TIME)");
+  app->add_flag_callback(
+      "--netns", [&request] { request.flags |= local::spawn_net_namespace; },
+      "each in a network namespace of its own, with nothing but a loopback: the ports and names\n"
+      "that the parent listened at are free there (the agent needs CAP_SYS_ADMIN)");
   app->add_flag("--wait,!--no-wait", arguments->wait, "whether to wait until they have ended");
   app->add_flag("--null", arguments->null, "give them /dev/null for all three");
   add_json(*app, arguments->json);

@@ -54,6 +54,20 @@ if sys.stdin.readline() == "wait\\n":
     time.sleep(1000)
 os._exit(7)
 """
+LISTENER = """
+import mitosis, socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+key = mitosis.prepare(74)
+if key is not None:
+    print(key, flush=True)
+    sys.stdin.read()
+    sys.exit(0)
+with socket.create_connection(listener.getsockname(), 10) as ours:
+    theirs, _ = listener.accept()
+    ours.sendall(b"heard")
+    print(theirs.recv(5).decode(), *(name for _, name in socket.if_nameindex()), flush=True)
+sys.exit(7)
+"""
 NAMESPACES_LEFT = 10  # seconds that they may take to end
 NS = 1_000_000_000
 
@@ -69,6 +83,24 @@ def spawn(agents, command, key, *options, say="", as_user=(), send=None):
             child.send_signal(send)
         child.stdin.close()
         return json.loads(line or "null"), child.wait(30)
+
+
+def networks(agents, command):
+    """The parent's port is taken on this machine, but not in a network of the child's own."""
+    with program(["/usr/bin/python3", "-c", LISTENER], agents.env(0)) as parent:
+        key = parent.stdout.readline().strip()
+        for words in ("resume", "spawn"):
+            words = [command, words, "0", "74", "--key", key]
+            refused = subprocess.run(words, env=agents.env(1), timeout=30, text=True, check=False,
+                                     stdin=subprocess.DEVNULL, capture_output=True)
+            assert refused.returncode != 0, refused
+            assert "in use" in refused.stderr or words[1] == "spawn", refused
+            with program([*words, "--netns"], agents.env(1)) as child:
+                assert child.stdout.readline() == "heard lo\n"
+                assert child.wait(30) == 7
+        subprocess.run([command, "reclaim", "74"], env=agents.env(0), check=True, timeout=20)
+        parent.stdin.close()
+        assert parent.wait(20) == 0
 
 
 def inits():
@@ -124,6 +156,7 @@ def main() -> int:
 
             parent.stdin.close()
             assert parent.wait(20) == 0
+        networks(agents, command)
         deadline = time.monotonic() + NAMESPACES_LEFT
         while inits() - others:
             assert time.monotonic() < deadline, "an init has outlived its child"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// fork_into_namespaces(): a child process in pid and time namespaces of its own. World: user.
+// fork_into_namespaces(): a child process in namespaces of its own: pid, time, net. World: user.
 // In them a resumed process has its parent's very numbers, and its clocks go on from its parent's.
 // The caller stays where it is: a helper process makes the namespaces, and both the namespace's
 // init and the child become children of the caller (CLONE_PARENT), which so learns the child's own
@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include <mitosis/base/unique_fd.hpp>
+#include <mitosis/fork/user/fresh_network.hpp>
 
 #include <cerrno>
 #include <cstdint>
@@ -32,8 +33,10 @@ namespace mitosis::agent {
 struct Namespaces {
   std::uint32_t pid = 0;   ///< not 0: a pid namespace, in which the child has this number
   std::uint32_t time = 0;  ///< not 0: a time namespace, with the two clocks
+  std::uint32_t net = 0;   ///< not 0: a network namespace, with a loopback
+  std::uint32_t reserved = 0;
   std::uint64_t monotonic_ns = 0, boottime_ns = 0;
-  [[nodiscard]] bool any() const noexcept { return pid != 0 || time != 0; }
+  [[nodiscard]] bool any() const noexcept { return pid != 0 || time != 0 || net != 0; }
 };
 
 /// A process that was made, or why not: `pid` is -errno then, of `step`.
@@ -136,6 +139,12 @@ inline void make_namespaces(const Namespaces& wanted, int pipe) noexcept {
   if (wanted.time != 0) {
     if (::unshare(CLONE_NEWTIME) != 0) fail(errno, "make a time namespace (CAP_SYS_ADMIN)");
     if (!set_clocks(wanted)) fail(errno, "set the time namespace's clocks (CAP_SYS_TIME)");
+  }
+  if (wanted.net != 0) {
+    bool entered = false;
+    if (const int err = enter_fresh_network(entered); err != 0) {
+      fail(err, entered ? "set the loopback up" : "make a network namespace (CAP_SYS_ADMIN)");
+    }
   }
   int begin[2] = {-1, -1};
   if (wanted.pid != 0) {

@@ -119,6 +119,7 @@ inline Result<void> Session::spawn(local::Packet packet) {
     batch.order.namespaces.monotonic_ns = machine.monotonic_ns;
     batch.order.namespaces.boottime_ns = machine.boottime_ns;
   }
+  batch.order.namespaces.net = (message->flags & local::spawn_net_namespace) != 0 ? 1 : 0;
   batch.image = *image;
   batch.tell = std::make_shared<const detail::ExitTeller>(
       UniqueFd(::fcntl(channel_.fd(), F_DUPFD_CLOEXEC, 0)));

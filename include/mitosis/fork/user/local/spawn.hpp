@@ -20,6 +20,8 @@ enum SpawnFlag : std::uint32_t {
   spawn_pid_namespace = 2,
   /// Each child in a time namespace of its own: its clocks go on from the parent's as of prepare.
   spawn_time_namespace = 4,
+  /// Each child in a network namespace of its own, with nothing but a loopback.
+  spawn_net_namespace = 8,
 };
 
 /// Makes `count` children with the caller's identity and with the file descriptors that come along

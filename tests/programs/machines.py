@@ -5,6 +5,7 @@ A namespace is held by a process that dies with the test, so that nothing outliv
 ends.
 """
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -25,14 +26,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def wait_for(condition, what, patience=PATIENCE):
-    """The condition's first true value; TimeoutError, which names `what`, after the patience."""
+    """The condition's first true value; TimeoutError, which names `what` (a text, or what gives
+    one), after the patience."""
     deadline = time.monotonic() + patience
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise TimeoutError(f"no {what} after {patience} s")
+            raise TimeoutError(f"no {what() if callable(what) else what} after {patience} s")
         time.sleep(0.005)
 
 
@@ -94,13 +96,16 @@ class Machines:
                 agent.kill()
                 agent.wait()
         if failure is not None:
-            for machine in self._agents:
-                print(f"-- agent {machine} --", self.file(f"log{machine}").read_text(), sep="\n",
-                      file=sys.stderr)
+            self.print_logs()
         for holder in self._holders.values():
             os.kill(holder, signal.SIGKILL)
             os.waitpid(holder, 0)
         self._folder.cleanup()
+
+    def print_logs(self):
+        for machine in self._agents:
+            print(f"-- agent {machine} --", self.file(f"log{machine}").read_text(), sep="\n",
+                  file=sys.stderr)
 
     def file(self, name):
         return pathlib.Path(self._folder.name, name)
@@ -117,6 +122,13 @@ class Machines:
                                    **options)
         self._programs.append(program)
         return program
+
+    def forget(self, program):
+        """It has ended: the pipes of a long test's programs would use up its descriptors."""
+        self._programs.remove(program)
+        for pipe in (program.stdin, program.stdout):
+            with contextlib.suppress(BrokenPipeError):  # what it was told last
+                pipe.close()
 
     def run(self, machine, words, **options):
         """A program's output; an error, with what it said, where it fails."""
@@ -138,14 +150,24 @@ class Machines:
 
     def workers(self, machine):
         """Pids of the agent's worker: the child of its first process that has that name."""
+        return self._children_of_agent(machine, "mitosis-worker")
+
+    def keeper(self, machine):
+        return self._agents[machine].pid
+
+    def guards(self, machine):
+        return self._children_of_agent(machine, "mitosis-guard")
+
+    def _children_of_agent(self, machine, name):
         agent = self._agents[machine].pid
         children = pathlib.Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
-        return [int(pid) for pid in children if _name_of(pid) == "mitosis-worker"]
+        return [int(pid) for pid in children if _name_of(pid) == name]
 
     def strangers(self, machine):
         """Processes in the machine's network that are neither its agent's nor the test's own."""
         network = os.readlink(f"/proc/{self._holders[machine]}/ns/net")
-        own = {self._holders[machine], self._agents[machine].pid, *self.workers(machine)}
+        own = {self._holders[machine], self._agents[machine].pid, *self.workers(machine),
+               *self.guards(machine)}
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:

@@ -3,7 +3,8 @@
 """Random programs, policies and deaths, for MITOSIS_SOAK_SECONDS (60): no wrong answer, no leak.
 
 What a talker answers follows from the sum of what it was told, so every answer is checked. A child
-whose image is gone may die, never answer wrongly. MITOSIS_SOAK_SEED repeats a run's choices.
+whose image is gone may die, one whose worker dies while it starts may fail to start; none answers
+wrongly. MITOSIS_SOAK_SEED repeats a run's choices.
 """
 
 import os
@@ -34,13 +35,16 @@ PROGRAMS = [threads(1), threads(3), threads(20),
             (["/usr/bin/node", TALKERS / "node.js"], lambda s: f"{s} {s} true")]
 TRANSPORTS, FETCHES = ("rc", "dct"), ("ondemand", "prefetch8", "prefetch64", "eager")
 CACHES, COWS = ("none", "local"), ("cow", "copy")
+NEVER_RAN = 125  # the status of a resume that failed before the child's first instruction
 
 
 class Told:
     """A running talker and the sum of what it was told."""
 
-    def __init__(self, talker, answer, told, image=None):
+    def __init__(self, talker, answer, told, image=None, deaths=0):
+        """`deaths`: how many workers had died when it was started."""
         self.talker, self.answer, self.told, self.image = talker, answer, told, image
+        self.deaths, self.spoke = deaths, False
 
 
 class Image:
@@ -57,7 +61,7 @@ class Soak(ProgramTest):
     def setUp(self):
         self.dice = random.Random(SEED)
         self.parents, self.images, self.children = [], [], []
-        self.counts = {}
+        self.counts, self.deaths = {}, 0
         self.next_kill = time.monotonic()
 
     def start_parent(self):
@@ -72,12 +76,18 @@ class Soak(ProgramTest):
         try:
             said = one.talker.ask(f"add {number}")
         except (EOFError, BrokenPipeError):
-            self.assertTrue(one.image is not None and one.image.reclaimed,
-                            f"{one.talker.process.args} died of {one.talker.process.poll()}")
+            self.may_have_died(one, one.talker.process.wait(20))
             self.children.remove(one)
+            self.machines.forget(one.talker.process)
             return
-        one.told += number
+        one.told, one.spoke = one.told + number, True
         self.assertEqual(said, one.answer(one.told), one.talker.process.args)
+
+    def may_have_died(self, one, status):
+        """The two reasons for which a child ends early, and its status tells the second."""
+        reclaimed = one.image is not None and one.image.reclaimed
+        never_ran = status == NEVER_RAN and not one.spoke and one.deaths < self.deaths
+        self.assertTrue(reclaimed or never_ran, f"{one.talker.process.args} died of {status}")
 
     def tell_parent(self):
         if self.parents:
@@ -99,7 +109,7 @@ class Soak(ProgramTest):
             image = self.dice.choice(self.images)
             policy = "+".join(map(self.dice.choice, (TRANSPORTS, FETCHES, CACHES, COWS)))
             self.children.append(Told(self.resume(image.prepared, policy), image.answer,
-                                      image.told, image))
+                                      image.told, image, self.deaths))
 
     def end_child(self):
         if self.children:
@@ -107,8 +117,9 @@ class Soak(ProgramTest):
             if child.image.reclaimed or self.dice.random() < 0.3:
                 child.talker.process.kill()
                 child.talker.process.wait(20)
-            else:
-                self.assertEqual(child.talker.end(), 0)
+            elif (status := child.talker.end()) != 0:
+                self.may_have_died(child, status)
+            self.machines.forget(child.talker.process)
 
     def kill_parent(self):
         """Its children go on; its images end here, before their leases do."""
@@ -116,6 +127,7 @@ class Soak(ProgramTest):
             parent = self.parents.pop(self.dice.randrange(len(self.parents)))
             parent.talker.process.kill()
             parent.talker.process.wait(20)
+            self.machines.forget(parent.talker.process)
             for child in [c for c in self.children if c.image.parent is parent]:
                 self.tell(child)
             for image in [i for i in self.images if i.parent is parent]:
@@ -136,6 +148,7 @@ class Soak(ProgramTest):
             return
         self.next_kill = time.monotonic() + KILL_EVERY
         machine = self.dice.choice((1, 2))
+        self.deaths += 1
         before = self.machines.workers(machine)
         for pid in before:
             os.kill(pid, signal.SIGKILL)
@@ -150,6 +163,13 @@ class Soak(ProgramTest):
 
     def test_soak(self):
         print(f"seed {SEED}, {SECONDS:g} s", file=sys.stderr)
+        try:
+            self.soak()
+        except BaseException:
+            self.machines.print_logs()
+            raise
+
+    def soak(self):
         moves = [(self.start_parent, 4), (self.tell_parent, 12), (self.tell_child, 30),
                  (self.prepare_one, 6), (self.resume_one, 12), (self.end_child, 8),
                  (self.kill_parent, 1), (self.reclaim_one, 2), (self.kill_worker, 1)]
@@ -159,15 +179,17 @@ class Soak(ProgramTest):
             move = self.dice.choices([m for m, _ in moves], [w for _, w in moves])[0]
             self.counts[move.__name__] = self.counts.get(move.__name__, 0) + 1
             move()
-        print(self.counts, file=sys.stderr)
+        print(f"{self.counts}, {self.deaths} deaths of a worker", file=sys.stderr)
         while self.children:
             self.end_child()
         for image in list(self.images):
             self.reclaim(image)
         for parent in self.parents:
             self.assertEqual(parent.talker.end(), 0)
-        wait_for(lambda: not self.machines.strangers(1) + self.machines.strangers(2),
-                 "end of all processes but the agents")
+        wait_for(lambda: not self.strangers(), lambda: f"end of {self.strangers()}")
+
+    def strangers(self):
+        return self.machines.strangers(1) + self.machines.strangers(2)
 
 
 if __name__ == "__main__":

@@ -145,6 +145,26 @@ TEST_F(TcpServer, TooManyConnectionsAreRefusedUntilSomeEnd) {
   EXPECT_EQ(status, Errc::ok);
 }
 
+TEST_F(TcpServer, ThoseWhoMerelyConnectKeepNobodyOut) {
+  TestServer small(service, "127.0.0.1",
+                   {.max_connections = 8, .handshake_ms = 60'000, .max_strangers = 4});
+  const UniqueFd peer = connect_as(small.address, auth::Purpose::demand_reads);
+  std::vector<UniqueFd> silent;
+  for (int i = 0; i < 40; ++i) silent.push_back(connect_to(small.address));
+  ASSERT_TRUE(book.set(server_machine, small.address).ok());
+  FabricDriver<RC> driver(book);
+  Errc status = Errc::last;
+  for (int tries = 0; tries < 50 && status != Errc::ok; ++tries) {
+    status = driver.read(driver.request(0, 64));
+  }
+  EXPECT_EQ(status, Errc::ok);
+  EXPECT_TRUE(closes(silent.front().get())) << "the oldest makes room";
+  EXPECT_EQ(::send(peer.get(), "", 0, MSG_NOSIGNAL), 0);
+  const timeval moment{0, 100'000};
+  ::setsockopt(peer.get(), SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof(moment));
+  EXPECT_FALSE(closes(peer.get())) << "who has the secret stays";
+}
+
 TEST_F(TcpServer, AThousandConnectionsLeaveNothingBehind) {
   const std::size_t before = open_descriptors();
   expect_it_still_serves();

@@ -32,6 +32,9 @@ class Server {
     std::string listen = ":0";           ///< "host:port", "[v6]:port", ":port"
     std::size_t max_connections = 1024;  ///< more are told limit_exceeded
     std::uint64_t handshake_ms = 3000;   ///< a connection that is not through by then is dropped
+    /// At most so many are in their handshake: the oldest makes room for one more, or whoever
+    /// merely connects could keep the cluster's machines out.
+    std::size_t max_strangers = 128;
     /// Hears why a connection was refused; any thread of the server calls it. May be empty.
     std::function<void(const Error&)> on_refusal = {};
   };
@@ -76,6 +79,7 @@ class Server {
   struct Connection {
     UniqueFd fd;
     std::thread thread;
+    std::atomic<bool> stranger{true};  ///< its handshake is not through
     std::atomic<bool> ended{false};
   };
 
@@ -122,6 +126,7 @@ class Server {
 
   void admit(UniqueFd fd) {
     tune(fd.get());
+    make_room_for_a_stranger();
     if (connections_.size() >= options_.max_connections) {
       FrameStream stream(fd.get());
       static_cast<void>(stream.send(
@@ -133,7 +138,7 @@ class Server {
     connection.fd = std::move(fd);
     open_.fetch_add(1);
     const Result<void> run = spawn(connection.thread, [this, &connection] {
-      serve(connection.fd.get());
+      serve(connection);
       ::shutdown(connection.fd.get(), SHUT_RDWR);
       open_.fetch_sub(1);
       connection.ended.store(true);
@@ -143,6 +148,18 @@ class Server {
       report(run.error());
       open_.fetch_sub(1);
       connections_.pop_back();
+    }
+  }
+
+  /// The oldest first: an honest handshake takes no longer than its messages travel.
+  void make_room_for_a_stranger() {
+    std::size_t strangers = 1;
+    for (const Connection& connection : connections_) strangers += connection.stranger.load();
+    for (Connection& connection : connections_) {
+      if (strangers <= options_.max_strangers) return;
+      if (!connection.stranger.exchange(false)) continue;
+      ::shutdown(connection.fd.get(), SHUT_RDWR);
+      --strangers;
     }
   }
 
@@ -158,10 +175,12 @@ class Server {
     });
   }
 
-  void serve(int fd) {
+  void serve(Connection& connection) {
+    const int fd = connection.fd.get();
     FrameStream stream(fd);
     Result<auth::Hello> hello =
         handshake_as_server(stream, identity_, deadline_in(options_.handshake_ms));
+    connection.stranger.store(false);
     if (!hello.ok()) {
       report(hello.error());
     } else if (hello->purpose == auth::Purpose::rpc) {

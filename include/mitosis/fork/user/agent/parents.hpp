@@ -28,7 +28,8 @@ class Parents {
   /// Reserves a handler id and draws its key and generation.
   Result<std::shared_ptr<Parent>> reserve(HandlerId handler, std::uint32_t uid, int pid,
                                           std::string policy, bool copy, std::uint32_t flags = 0);
-  /// Makes a captured parent resumable, and lets it survive the worker.
+  /// Makes a captured parent resumable, and lets it survive the worker. One that was reclaimed or
+  /// abandoned meanwhile loses its target and its shadow here.
   void publish(const std::shared_ptr<Parent>& parent);
   /// Gives a reservation up, as if it had never been.
   void abandon(const std::shared_ptr<Parent>& parent);
@@ -58,6 +59,7 @@ class Parents {
 
  private:
   void drop(std::map<std::uint64_t, std::shared_ptr<Parent>>::iterator it);
+  void end_access(Parent& parent);
 
   StateTable& table_;
   TargetTable& targets_;

@@ -78,7 +78,10 @@ inline Result<std::shared_ptr<Parent>> Parents::reserve(HandlerId handler, std::
 inline void Parents::publish(const std::shared_ptr<Parent>& parent) {
   const std::lock_guard lock(mutex_);
   const auto it = parents_.find(static_cast<std::uint64_t>(parent->handler));
-  if (it == parents_.end() || it->second != parent) return;  // reclaimed meanwhile
+  if (it == parents_.end() || it->second != parent) {  // reclaimed meanwhile
+    end_access(*parent);
+    return;
+  }
   ParentSlot* slot = table_.take_parent();
   auto memfd = sealed_memfd("mitosis-descriptor", Bytes(*parent->descriptor));
   if (slot == nullptr || !memfd) {
@@ -166,23 +169,30 @@ inline Result<std::shared_ptr<Parent>> Parents::get_as(HandlerId handler, std::u
 inline void Parents::drop(std::map<std::uint64_t, std::shared_ptr<Parent>>::iterator it) {
   const std::shared_ptr<Parent> parent = it->second;
   parents_.erase(it);
-  if (parent->state == Parent::State::capturing) {
+  const bool capturing = parent->state == Parent::State::capturing;
+  if (capturing) {
     parent->state = Parent::State::failed;
     parent->failure = Error(Errc::revoked).of_handler(parent->handler);
     changed_.notify_all();
   }
-  if (parent->target.number != 0) targets_.revoke(parent->target.number);
   if (parent->slot != nullptr) {
     parent->slot->state.store(static_cast<std::uint32_t>(SlotState::filling));
     ::close(parent->slot->descriptor_fd);
     parent->slot->state.store(static_cast<std::uint32_t>(SlotState::empty));
     parent->slot = nullptr;
   }
-  // The lifeline's end would end the shadow too; the signal does so when it is stuck in a fault.
-  if (parent->shadow_pidfd) {
-    ::syscall(SYS_pidfd_send_signal, parent->shadow_pidfd.get(), SIGKILL, nullptr, 0);
+  // What is still being captured may open its target later: `publish` ends that.
+  if (!capturing) end_access(*parent);
+}
+
+/// No page is served any more. The lifeline's end would end the shadow too; the signal does so when
+/// it is stuck in a fault.
+inline void Parents::end_access(Parent& parent) {
+  if (parent.target.number != 0) targets_.revoke(parent.target.number);
+  if (parent.shadow_pidfd) {
+    ::syscall(SYS_pidfd_send_signal, parent.shadow_pidfd.get(), SIGKILL, nullptr, 0);
   }
-  parent->lifeline.reset();
+  parent.lifeline.reset();
 }
 
 inline Result<void> Parents::reclaim(HandlerId handler, const AuthKey* key, std::uint32_t uid) {

@@ -70,6 +70,42 @@ TEST(Keeper, ANewWorkerFindsTheDescriptorsThatTheTableNames) {
   EXPECT_EQ(status, 42);
 }
 
+// Else the slot's next owner would close, by its number, the userfaultfd of somebody else.
+TEST(Keeper, ASlotThatADeadWorkerWasFillingNamesNothingAnyMore) {
+  StateTable& table = fresh_table();
+  const int status = run_keeper(
+      table,
+      [](StateTable& t, int) {
+        if (t.worker_starts.load() == 1) {
+          ChildSlot& slot = **t.take_child(0);
+          for (std::uint32_t i = 0; i <= EventLog::head_events; ++i) {
+            if (slot.log.append({EventKind::removed, 0, {PageNumber{i}, 1}, {}}) != Errc::ok) {
+              return 10;
+            }
+          }
+          slot.pending.event = UFFD_EVENT_FORK;
+          ::kill(::getpid(), SIGKILL);
+        }
+        for (ChildSlot& slot : t.children) {
+          if (slot.log.spill_fd() != 0 || slot.pending.event != 0) return 11;
+          if (slot.state.load() != static_cast<std::uint32_t>(SlotState::empty)) return 12;
+        }
+        return 42;
+      },
+      [](const SpawnOrder&) { return 0; });
+  EXPECT_EQ(status, 42);
+}
+
+TEST(StateTable, KnowsWhichUserfaultfdsAreServed) {
+  StateTable& table = fresh_table();
+  ChildSlot& slot = **table.take_child(0);
+  slot.uffd = 7;
+  EXPECT_FALSE(table.has_child_with(7)) << "it is only being filled";
+  slot.state.store(live);
+  EXPECT_TRUE(table.has_child_with(7));
+  EXPECT_FALSE(table.has_child_with(8));
+}
+
 TEST(Keeper, AWorkerThatDiesForEverIsGivenUp) {
   StateTable& table = fresh_table();
   const int status = run_keeper(

@@ -98,7 +98,7 @@ inline void Keeper::close_what_the_worker_left() {
   }
   for (ChildSlot& slot : table_.children) {
     if (slot.state.load() != live) {
-      if (slot.state.load() != 0) table_.release(slot);
+      if (slot.state.load() != 0) table_.forget(slot);
       continue;
     }
     for (const int fd :

@@ -100,8 +100,10 @@ inline Errc Pager::replay(ServedChild& entry) {
     (void)carry_out(entry, event);
   }
   // An event that was read but not yet carried out. A fault needs nothing: it comes again.
-  if (slot.pending.event != 0 && slot.pending.event != UFFD_EVENT_PAGEFAULT &&
-      (slot.log.count() == slot.pending_at || slot.pending.event == UFFD_EVENT_FORK)) {
+  const bool fork = slot.pending.event == UFFD_EVENT_FORK;
+  const bool done = fork ? table_.has_child_with(static_cast<int>(slot.pending.arg.fork.ufd))
+                         : slot.log.count() != slot.pending_at;
+  if (slot.pending.event != 0 && slot.pending.event != UFFD_EVENT_PAGEFAULT && !done) {
     take_event(entry);
   }
   slot.pending.event = 0;

@@ -89,9 +89,6 @@ inline bool Pager::carry_out(ServedChild& entry, const AddressSpaceEvent& event)
 /// The child has forked: the new process has a userfaultfd of its own, and all that is ours of the
 /// parent. Until the event was read the parent was kept in fork(2), so both are at this point.
 inline void Pager::adopt_fork(ServedChild& entry, int uffd) {
-  for (const auto& [number, other] : entries_) {
-    if (other->slot->uffd == uffd) return;  // by a worker that died right after
-  }
   const ChildSlot& from = *entry.slot;
   auto taken = table_.take_child(from.uid);
   const bool doomed = !taken;

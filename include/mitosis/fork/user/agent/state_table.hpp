@@ -125,6 +125,22 @@ struct StateTable {
     child_of[&slot - children].store(0, std::memory_order_relaxed);
     slot.state.store(static_cast<std::uint32_t>(SlotState::empty), std::memory_order_release);
   }
+  /// Whether a live child has that userfaultfd: two would each hear half of what its process does.
+  [[nodiscard]] bool has_child_with(int uffd) const noexcept {
+    for (const ChildSlot& slot : children) {
+      if (slot.state.load() == static_cast<std::uint32_t>(SlotState::live) && slot.uffd == uffd) {
+        return true;
+      }
+    }
+    return false;
+  }
+  /// Makes the slot of a worker that died while it filled or emptied it empty again. The numbers in
+  /// it name nothing any more: its descriptors are closed with all others that no slot names.
+  void forget(ChildSlot& slot) noexcept {
+    slot.log = EventLog{};
+    slot.pending = {};
+    release(slot);
+  }
   ParentSlot* take_parent() noexcept {
     for (ParentSlot& slot : parents) {
       if (take(slot.state)) return &slot;

@@ -209,8 +209,11 @@ inline void Worker::adopt_children() {
     if (auto r = adopt(); !r) {
       spdlog::error("child {} cannot be served any more and is ended: {}", slot.pid,
                     describe(r.error()));
-      if (slot.pidfd >= 0) ::syscall(SYS_pidfd_send_signal, slot.pidfd, SIGKILL, nullptr, 0);
-      table.release(slot);
+      // Without its number it cannot be ended: the slot keeps its userfaultfd open, so that it
+      // sleeps rather than reads zeros.
+      if (slot.pidfd < 0) continue;
+      ::syscall(SYS_pidfd_send_signal, slot.pidfd, SIGKILL, nullptr, 0);
+      table.forget(slot);
     }
   }
 }

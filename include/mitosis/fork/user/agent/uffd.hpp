@@ -77,8 +77,11 @@ class Uffd {
     c.dst = address(to.first);
     c.src = reinterpret_cast<std::uint64_t>(bytes);
     c.len = to.bytes();
-    const int r = ::ioctl(fd_, UFFDIO_COPY, &c);
-    return answer(r, to, c.copy);
+    return certain([&] {
+      c.copy = 0;
+      const int r = ::ioctl(fd_, UFFDIO_COPY, &c);
+      return answer(r, to, c.copy);
+    });
   }
   InstallResult zero(PageRange to) const noexcept {
     uffdio_zeropage z = {};
@@ -90,8 +93,11 @@ class Uffd {
   InstallResult map(PageRange to) const noexcept {
     uffdio_continue c = {};
     c.range = range(to);
-    const int r = ::ioctl(fd_, UFFDIO_CONTINUE, &c);
-    return answer(r, to, c.mapped);
+    return certain([&] {
+      c.mapped = 0;
+      const int r = ::ioctl(fd_, UFFDIO_CONTINUE, &c);
+      return answer(r, to, c.mapped);
+    });
   }
   /// Touching these pages raises SIGBUS from now on. Where they have come meanwhile, or their
   /// mapping changes just now, who waits is woken instead and faults again if it must. False where
@@ -121,6 +127,15 @@ class Uffd {
   }
 
  private:
+  /// "Not mapped" is only believed at the second time. The kernel (since 6.9) looks for changes
+  /// that nobody has read the event of at the beginning of a call, then for the mapping: where
+  /// mremap(2) comes in between, the page has moved, and forgetting it would make it zeros at its
+  /// new place. By the next call that change shows as `again`.
+  template <class Call>
+  static InstallResult certain(Call call) noexcept {
+    const InstallResult first = call();
+    return first.status == Install::unmapped ? call() : first;
+  }
   static uffdio_range range(PageRange r) noexcept { return {address(r.first), r.bytes()}; }
   static InstallResult answer(int r, PageRange to, std::int64_t done_bytes) noexcept {
     if (r == 0) return {Install::done, to.count};

@@ -13,6 +13,7 @@
 #include <mitosis/fork/engine.hpp>
 #include <mitosis/fork/platform.hpp>
 #include <mitosis/fork/profile.hpp>
+#include <mitosis/fork/working_set.hpp>
 
 #include <cstdint>
 #include <utility>
@@ -52,6 +53,10 @@ class Child : private CacheWaiter {
   [[nodiscard]] bool all_present() const noexcept { return engine_.all_present(); }
   /// Why an eager start cannot be completed; ok while it can.
   [[nodiscard]] Errc eager_error() const noexcept { return eager_error_; }
+  /// With Prefetch, once its memory is mapped: begins to bring what other children of its parent
+  /// fetched first, and until `record_until` tells `known` what it fetches itself. `known` must
+  /// outlive the child.
+  void foresee(WorkingSet& known, Time record_until) noexcept;
   /// The process is gone: nothing is installed any more, reads that are out are waited for.
   void close() noexcept;
   [[nodiscard]] bool closed() const noexcept { return closed_; }
@@ -93,6 +98,10 @@ class Child : private CacheWaiter {
   bool prepare(const Read& read, Time deadline, ReadRequest& request) noexcept;
   void pump_eager() noexcept;
 
+  // foreseen.hpp: what other children fetched first
+  void record(const Plan& plan) noexcept;
+  void pump_foreseen() noexcept;
+
   // land.hpp: from the end of a read to pages in place
   void land(OpId id) noexcept;
   Landing install(PageRange range, const std::uint8_t* bytes, PageNumber key,
@@ -124,6 +133,9 @@ class Child : private CacheWaiter {
   bool closed_ = false;
   bool pumping_ = false;
   Errc eager_error_ = Errc::ok;
+  WorkingSet* known_ = nullptr;  ///< null: nothing is recorded
+  Time record_until_{};
+  Foreseen foreseen_;
   WaitList waiting_;
   Time retry_at_ = Time::never;
   ChildStats stats_;
@@ -135,5 +147,6 @@ class Child : private CacheWaiter {
 
 #include <mitosis/fork/child/changes.hpp>
 #include <mitosis/fork/child/fault.hpp>
+#include <mitosis/fork/child/foreseen.hpp>
 #include <mitosis/fork/child/land.hpp>
 #include <mitosis/fork/child/time.hpp>

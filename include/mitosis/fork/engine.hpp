@@ -11,6 +11,7 @@
 #include <mitosis/fork/engine/plan.hpp>
 #include <mitosis/fork/engine/streams.hpp>
 #include <mitosis/fork/engine/verdict.hpp>
+#include <mitosis/fork/working_set.hpp>
 #include <mitosis/mem/descriptor/view.hpp>
 #include <mitosis/mem/page_cache_concept.hpp>
 #include <mitosis/mem/page_map.hpp>
@@ -77,6 +78,11 @@ class Engine {
   void go_carefully(PageRange pages) noexcept {
     if (pages.end() > careful_until_) careful_until_ = pages.end();
   }
+
+  /// The next step of bringing what other children fetched first: reads, or a range to map.
+  /// `plan.more`: ask again. Else again after a read has ended, until `pages` is empty.
+  template <PageCache C>
+  void next_foreseen(Foreseen& pages, C& cache, Plan& plan) noexcept;
 
   // -- reads that come back -----------------------------------------------------------------
 
@@ -180,3 +186,4 @@ class Engine {
 #include <mitosis/fork/engine/completion.hpp>
 #include <mitosis/fork/engine/eager.hpp>
 #include <mitosis/fork/engine/fault.hpp>
+#include <mitosis/fork/engine/foreseen.hpp>

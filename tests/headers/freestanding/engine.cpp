@@ -39,6 +39,10 @@ Errc drive(Bytes bytes, MutableBytes memory, PageNumber page) noexcept {
   if (const Errc forked = engine.fork_into(copy); forked != Errc::ok) return forked;
   engine.on_fault(page, cache, plan);
   engine.read_ahead(cache, plan);
+  WorkingSet known;
+  known.add({page, 1});
+  Foreseen foreseen(known);
+  engine.next_foreseen(foreseen, cache, plan);
   engine.next_eager(cache, plan);
   engine.look_again();
   (void)engine.carry({page, 1});

@@ -45,6 +45,7 @@ void Child<P, Pf>::on_completion(std::uint64_t cookie, Errc status) noexcept {
   }
   retry_busy();
   pump_eager();
+  pump_foreseen();
 }
 
 /// Installs what the child still wants of a read's pages, piece by piece; what was removed,

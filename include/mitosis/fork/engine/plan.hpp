@@ -18,6 +18,7 @@ using OpId = std::uint8_t;
 inline constexpr unsigned max_ops = 64;              ///< reads of one child at a time
 inline constexpr unsigned max_prefetch_ops = 48;     ///< the rest is kept for demand reads
 inline constexpr unsigned max_eager_ops = 16;        ///< reads at a time of an eager start
+inline constexpr unsigned max_foreseen_ops = 16;     ///< while more are out, none for later
 inline constexpr unsigned max_reads = 16;            ///< reads of one plan
 inline constexpr std::uint64_t max_read_pages = 64;  ///< pages of one read
 static_assert(max_ops <= 64, "the table's free slots are bits of one word");

@@ -9,6 +9,7 @@
 #include <mitosis/fork/profile.hpp>
 #include <mitosis/fork/user/agent/profile_book.hpp>
 #include <mitosis/fork/user/agent/user_platform.hpp>
+#include <mitosis/fork/working_set.hpp>
 #include <mitosis/mem/page_cache.hpp>
 #include <mitosis/policy/name.hpp>
 
@@ -28,6 +29,7 @@ class PagedChild {
   [[nodiscard]] virtual bool eager() const = 0;
   [[nodiscard]] virtual bool all_present() const = 0;
   [[nodiscard]] virtual Errc eager_error() const = 0;
+  virtual void foresee(WorkingSet& known, Time record_until) = 0;
   virtual void close() = 0;
   [[nodiscard]] virtual bool closed() const = 0;
   [[nodiscard]] virtual bool idle() const = 0;

@@ -31,6 +31,9 @@ class PagedChildOf final : public PagedChild {
   [[nodiscard]] bool eager() const override { return P::eager; }
   [[nodiscard]] bool all_present() const override { return child_.all_present(); }
   [[nodiscard]] Errc eager_error() const override { return child_.eager_error(); }
+  void foresee(WorkingSet& known, Time record_until) override {
+    child_.foresee(known, record_until);
+  }
   void close() override { child_.close(); }
   [[nodiscard]] bool closed() const override { return child_.closed(); }
   [[nodiscard]] bool idle() const override { return child_.idle(); }

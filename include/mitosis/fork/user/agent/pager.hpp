@@ -8,6 +8,7 @@
 #include <mitosis/base/unique_fd.hpp>
 #include <mitosis/fork/user/agent/served_child.hpp>
 #include <mitosis/fork/user/agent/state_table.hpp>
+#include <mitosis/fork/user/agent/working_sets.hpp>
 #include <mitosis/net/tcp/fabric.hpp>
 #include <mitosis/policy/name.hpp>
 
@@ -41,6 +42,7 @@ class Pager {
   struct Options {
     Deadlines deadlines;
     std::uint64_t sweep_ns = 1'000'000'000;  ///< how often dead address spaces are looked for
+    std::uint64_t first_ns = 500'000'000;    ///< of a child's life: what it fetches then is learned
   };
   /// A child to be served. The slot is filled in, its state is `filling`; the pager makes it live.
   struct Newcomer {
@@ -58,12 +60,15 @@ class Pager {
   Pager& operator=(const Pager&) = delete;
   void start();
 
-  // From any thread; each waits for the pager's thread.
+  // From any thread; each but foresee waits for the pager's thread.
   /// Serves the child from now on. With `resumed` false it was another worker's: what it did to its
   /// address space is read from the slot's log, and everybody who sleeps in a fault is woken.
   Result<void> adopt(const Newcomer& newcomer, bool resumed);
   /// Brings every page of a child with Eager; returns when they are there.
   Result<void> bring_all(std::uint64_t id, Time deadline);
+  /// A child's memory is mapped and it begins to run: with Prefetch it gets at once what the
+  /// children of its parent fetched first here. Does not wait.
+  void foresee(std::uint64_t id);
   /// Stops serving a child whose resume has failed.
   void drop(std::uint64_t id);
   /// What ancestors hold of `pid`, which `parent_pid` has forked; nothing where that is no child.
@@ -85,11 +90,13 @@ class Pager {
   void on_event(std::uint64_t data);
   template <class Body>
   auto ask(Body body) -> decltype(body());
+  void tell(std::function<void()> command);
 
   Result<void> admit(const Newcomer& newcomer, bool resumed);
   std::unique_ptr<PagedChild> make_child(const Newcomer& newcomer, std::uint32_t number);
   Errc replay(ServedChild& entry);
   void watch(ServedChild& entry);
+  ServedChild* find(std::uint64_t id);
 
   void read_events(ServedChild& entry);
   void take_event(ServedChild& entry);
@@ -124,6 +131,7 @@ class Pager {
   std::unordered_map<LocalCache*,
                      std::pair<std::weak_ptr<LocalCache>, std::unique_ptr<CacheWaiters>>>
       waiters_;
+  WorkingSets working_sets_;
   UniqueFd epoll_;
   UniqueFd wake_, waker_;  ///< a pipe: there is a command
   Entries entries_;

@@ -120,18 +120,24 @@ inline void Pager::watch(ServedChild& entry) {
   add(entry.slot->pidfd, Source::pidfd);
 }
 
+/// Null where there is none, or no more.
+inline ServedChild* Pager::find(std::uint64_t id) {
+  for (const auto& [number, entry] : entries_) {
+    if (entry->slot->id == id && !entry->ended) return entry.get();
+  }
+  return nullptr;
+}
+
 inline Result<void> Pager::bring_all(std::uint64_t id, Time deadline) {
   std::future<Result<void>> told;
   const bool found = ask([&] {
-    for (const auto& [number, entry] : entries_) {
-      if (entry->slot->id != id || entry->ended) continue;
-      entry->all_present = std::make_unique<ServedChild::Waiting>();
-      told = entry->all_present->told.get_future();
-      entry->child->start_eager();
-      after(*entry);
-      return true;
-    }
-    return false;
+    ServedChild* const entry = find(id);
+    if (entry == nullptr) return false;
+    entry->all_present = std::make_unique<ServedChild::Waiting>();
+    told = entry->all_present->told.get_future();
+    entry->child->start_eager();
+    after(*entry);
+    return true;
   });
   if (!found) return Error(Errc::child_died).in("bring all pages");
   const auto now = static_cast<std::uint64_t>(tcp::monotonic_now());
@@ -147,13 +153,21 @@ inline Result<void> Pager::bring_all(std::uint64_t id, Time deadline) {
   return result;
 }
 
+inline void Pager::foresee(std::uint64_t id) {
+  tell([this, id] {
+    ServedChild* const entry = find(id);
+    if (entry == nullptr) return;
+    entry->known = working_sets_.of(entry->child->image()->name());
+    entry->child->foresee(*entry->known, tcp::monotonic_now() + options_.first_ns);
+    after(*entry);
+  });
+}
+
 // ---- children go --------------------------------------------------------------------------------
 
 inline void Pager::drop(std::uint64_t id) {
   ask([&] {
-    for (const auto& [number, entry] : entries_) {
-      if (entry->slot->id == id && !entry->ended) end(*entry);
-    }
+    if (ServedChild* const entry = find(id)) end(*entry);
     return 0;
   });
 }
@@ -206,21 +220,6 @@ inline void Pager::end_all() {
         }
       });
     }
-    return 0;
-  });
-}
-
-inline void Pager::report(ProfileBook& book) {
-  ask([&] {
-    for (const auto& [number, served] : entries_) served->child->report(book);
-    return 0;
-  });
-}
-
-inline void Pager::forget(MachineId machine) {
-  ask([&] {
-    rc_->forget(machine);
-    dct_->forget(machine);
     return 0;
   });
 }

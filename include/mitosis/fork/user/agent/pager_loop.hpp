@@ -59,17 +59,37 @@ template <class Body>
 auto Pager::ask(Body body) -> decltype(body()) {
   std::packaged_task<decltype(body())()> task(std::move(body));
   auto result = task.get_future();
+  tell([&task] { task(); });
+  return result.get();
+}
+
+/// Runs `command` on the pager's thread, some time later.
+inline void Pager::tell(std::function<void()> command) {
   {
     const std::lock_guard lock(mutex_);
-    commands_.emplace_back([&task] { task(); });
+    commands_.push_back(std::move(command));
   }
   wake();
-  return result.get();
 }
 
 inline void Pager::wake() noexcept {
   const char any = 0;
   (void)!::write(waker_.get(), &any, 1);  // a full pipe wakes as well
+}
+
+inline void Pager::report(ProfileBook& book) {
+  ask([&] {
+    for (const auto& [number, served] : entries_) served->child->report(book);
+    return 0;
+  });
+}
+
+inline void Pager::forget(MachineId machine) {
+  ask([&] {
+    rc_->forget(machine);
+    dct_->forget(machine);
+    return 0;
+  });
 }
 
 // ---- the loop -----------------------------------------------------------------------------------

@@ -238,6 +238,8 @@ inline Result<void> Session::resume(const local::Packet& packet) {
     const Time by = tcp::monotonic_now() + std::uint64_t{120} * 1'000'000'000;
     if (auto r = pager.bring_all(id, by); !r) return undo(r);
     timer.done("resume.bring_all");
+  } else {
+    pager.foresee(id);
   }
   done_ = true;
   if (auto r = reply(local::Go{}); !r) return undo(r);

@@ -21,6 +21,7 @@ struct ServedChild {
   OriginMap origin;
   std::shared_ptr<LocalCache> cache;
   std::shared_ptr<const MemfdRanges> memfd;
+  std::shared_ptr<WorkingSet> known;  ///< what the children of its parent fetch first
   Time timer = Time::never;
   bool ended = false;
   struct Waiting {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ends.hpp"
@@ -70,6 +71,16 @@ TEST_F(Deaths, a_machine_that_falls_silent) {
 class LongDeadline : public Ends {
  protected:
   LongDeadline() : Ends({"--page-deadline", "60s"}) {}
+  /// The children's, as soon as it serves.
+  bool kill_worker() {
+    const int before = std::exchange(killed_, 0);
+    return eventually([&] {
+             killed_ = cluster.machines().worker(2);
+             return killed_ != 0 && killed_ != before && cluster.run(2, {"nil"}).status == 0;
+           }) &&
+           ::kill(killed_, SIGKILL) == 0;
+  }
+  int killed_ = 0;
 };
 
 TEST_F(LongDeadline, a_cable_that_was_out_for_a_moment_costs_time_only) {
@@ -101,16 +112,8 @@ TEST_F(LongDeadline, the_childrens_worker_dies_again_and_again) {
   for (std::size_t i = 0; i < children.size(); ++i) {
     children[i].tell("stress " + std::to_string(i + 50) + " 5000");
   }
-  int last = 0;
   for (int death = 0; death < 6; ++death) {
-    int worker = 0;
-    ASSERT_TRUE(eventually([&] {
-      worker = cluster.machines().worker(2);
-      return worker != 0 && worker != last && cluster.run(2, {"nil"}).status == 0;
-    })) << "no worker after death "
-        << death;
-    ASSERT_EQ(::kill(worker, SIGKILL), 0);
-    last = worker;
+    ASSERT_TRUE(kill_worker()) << "no worker after death " << death;
   }
   for (Puppet& child : children) EXPECT_THAT(child.hear(), StartsWith("ok "));
   for (Puppet& child : children) EXPECT_EQ(child.end(), 0);
@@ -119,6 +122,25 @@ TEST_F(LongDeadline, the_childrens_worker_dies_again_and_again) {
   EXPECT_EQ(late.end(), 0);
   EXPECT_EQ(parent.end(), 0);
   for (const Prepared& prepared : all) EXPECT_EQ(reclaim(prepared).status, 0);
+  EXPECT_EQ(cluster.wait_until_clean(), "");
+}
+
+/// What a child forks has one pager, whichever worker hears of it and whatever that is at.
+TEST_F(LongDeadline, children_fork_all_the_time_while_their_worker_dies) {
+  Puppet parent = cluster.filled(1, 2000);
+  const Prepared prepared = cluster.must_prepare(1, parent, "rc+prefetch8+none+cow");
+  std::vector<Puppet> children;
+  for (int i = 0; i < 6; ++i) {
+    children.push_back(cluster.child(2, prepared));
+    children.back().tell("forks " + std::to_string(1000 * i) + " 4000");
+  }
+  for (int death = 0; death < 4; ++death) {
+    ASSERT_TRUE(kill_worker()) << "no worker after death " << death;
+  }
+  for (Puppet& child : children) EXPECT_THAT(child.hear(), StartsWith("ok "));
+  for (Puppet& child : children) EXPECT_EQ(child.end(), 0);
+  EXPECT_EQ(parent.end(), 0);
+  EXPECT_EQ(reclaim(prepared).status, 0);
   EXPECT_EQ(cluster.wait_until_clean(), "");
 }
 

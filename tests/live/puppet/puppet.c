@@ -108,6 +108,10 @@ static void do_fork(const struct order* order) {
   fork_both(order->a, (int)order->b);
   say("ok");
 }
+/* "forks SEED MILLISECONDS": "ok COUNT" */
+static void do_forks(const struct order* order) {
+  say("ok %llu", (unsigned long long)fork_many(order->a, (int)order->b));
+}
 /* Leaves a process behind that sleeps until its parent is gone and then reads the page. */
 static void do_orphan(const struct order* order) {
   (void)record_of(&areas[0], order->a); /* so that it is there */
@@ -164,6 +168,7 @@ static const struct {
     {"stress", do_stress},   {"fork", do_fork},       {"probes", do_probes}, {"check", do_check},
     {"open", do_open},       {"file", do_file},       {"twin", do_twin},     {"append", do_append},
     {"have", do_have},       {"who", do_who},         {"exit", do_exit},     {"orphan", do_orphan},
+    {"forks", do_forks},
 };
 
 static void obey(const char* line) {

@@ -91,6 +91,14 @@ static void grow_heap(uint64_t* random) {
   free(block);
 }
 
+static void bury_one(void) {
+  int status = 0;
+  while (waitpid(-1, &status, 0) < 0) {
+    if (errno != EINTR) wrong("waitpid of a forked process: %s", strerror(errno));
+  }
+  if (status != 0) wrong("a forked process ended with status %#x", (unsigned)status);
+}
+
 void fork_both(uint64_t seed, int count) {
   const pid_t pid = fork();
   if (pid < 0) return;
@@ -100,11 +108,28 @@ void fork_both(uint64_t seed, int count) {
     probes_check();
     _exit(0);
   }
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0) {
-    if (errno != EINTR) wrong("waitpid of a forked process: %s", strerror(errno));
+  bury_one();
+}
+
+uint64_t fork_many(uint64_t seed, int milliseconds) {
+  enum { at_once = 6 };
+  const uint64_t end = now_ms() + (uint64_t)milliseconds;
+  uint64_t count = 0, alive = 0;
+  while (now_ms() < end) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      uint64_t random = seed + count;
+      for (int i = 0; i < 30; ++i) {
+        one_page(&random);
+        usleep(1000);
+      }
+      _exit(0);
+    }
+    if (pid > 0) ++count, ++alive;
+    if (alive == at_once) bury_one(), --alive;
   }
-  if (status != 0) wrong("a forked process ended with status %#x", (unsigned)status);
+  while (alive-- > 0) bury_one();
+  return count;
 }
 
 static void fork_some(uint64_t* random) {

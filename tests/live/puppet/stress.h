@@ -14,4 +14,7 @@ uint64_t stress(uint64_t seed, int ms);
  * `count`: pages that each side looks at. */
 void fork_both(uint64_t seed, int count);
 
+/* Forks for that long, a few at a time, which look at pages; waits for all, returns how many. */
+uint64_t fork_many(uint64_t seed, int milliseconds);
+
 #endif

@@ -16,6 +16,8 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
+#include <cstring>
 
 // Linux 6.6; Debian 12's headers are of 6.1.
 #ifndef UFFDIO_POISON
@@ -36,9 +38,22 @@ inline constexpr std::uint64_t uffd_features =
     UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM |
     UFFD_FEATURE_THREAD_ID;
 
+/// What a stranger hands over may be another file that takes our ioctls and never answers them, as
+/// one of FUSE can.
+inline bool is_userfaultfd(int fd) noexcept {
+  constexpr char wanted[] = "anon_inode:[userfaultfd]";
+  char path[32], link[sizeof wanted] = {};
+  std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  return ::readlink(path, link, sizeof link) == ssize_t{sizeof wanted - 1} &&
+         std::strcmp(link, wanted) == 0;
+}
+
 /// Enables a fresh userfaultfd. `poison` says whether UFFDIO_POISON is there (Linux 6.6 on).
 /// EVENT_FORK needs CAP_SYS_PTRACE of the caller, hence the agent does this, not the child.
 inline Result<bool> enable(int uffd) noexcept {
+  if (!is_userfaultfd(uffd)) {
+    return Error(Errc::bad_message, "not a userfaultfd").in("enable userfaultfd");
+  }
   // The set of features a kernel has is only told by a failing UFFDIO_API on a second descriptor,
   // so: ask for all, and on EINVAL for all but the newest.
   for (const bool poison : {true, false}) {

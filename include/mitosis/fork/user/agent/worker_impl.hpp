@@ -171,8 +171,13 @@ inline std::string Worker::advertised() const {
 /// The children of a worker that died: each sleeps in its next fault until it is served again. One
 /// that cannot be served is ended, for it would sleep for ever.
 inline void Worker::adopt_children() {
+  // All of them first: those that are adopted fork at once, and what they fork has a pager.
+  std::vector<ChildSlot*> orphans;
   for (ChildSlot& slot : table.children) {
-    if (slot.state.load() != static_cast<std::uint32_t>(SlotState::live)) continue;
+    if (slot.state.load() == static_cast<std::uint32_t>(SlotState::live)) orphans.push_back(&slot);
+  }
+  for (ChildSlot* const orphan : orphans) {
+    ChildSlot& slot = *orphan;
     const auto adopt = [&]() -> Result<void> {
       auto bytes = read_all(slot.descriptor_fd);
       if (!bytes) return bytes.error();

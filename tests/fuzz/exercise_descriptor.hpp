@@ -79,6 +79,11 @@ inline void walk(const DescriptorView& view) {
             "a shared run lies in its object");
   }
   for (const SharedObjectRecord o : view.shared_objects()) text(o.name);
+  for (std::size_t i = 0; i < view.tree().size(); ++i) {
+    const MemberRecord m = view.tree()[i];
+    require(m.parent <= i && m.pid > 0, "a member's parent comes before it");
+    require(m.group == no_leader || m.group < view.tree().size(), "a group's leader exists");
+  }
   for (const ProcessRecord p : view.process()) read += p.personality;
   for (const SchedulingRecord r : view.scheduling()) require(r.nice < 20, "nice");
   for (const TimerRecord t : view.timers()) {

@@ -60,6 +60,7 @@ int run(const PrepareArguments& arguments) {
   if (arguments.json) {
     nlohmann::json out = {{"handler", static_cast<std::uint64_t>(arguments.request.handler)},
                           {"pid", arguments.request.pid},
+                          {"processes", prepared->processes},
                           {"threads", prepared->threads},
                           {"stopped_us", static_cast<double>(prepared->stopped_ns) * 1e-3}};
     if (!key_file) out["key"] = key;
@@ -78,6 +79,7 @@ Command add_prepare(CLI::App& root) {
       "The process need not know of mitosis. It stands still for about as long as a fork() of it\n"
       "takes, and goes on; children of it go on where each of its threads stood. Whose processes\n"
       "you may prepare is ptrace's rule: your own, or as root every one.\n"
+      "The processes that it has made come along; then `spawn --pidns` makes all of them anew.\n"
       "Prints the auth key that opens the handler, unless --key-out takes it.\n"
       "Exits with 0 when it is prepared; else with 1, and the process is as before.\n\n"
       "Examples:\n"
@@ -96,6 +98,8 @@ Command add_prepare(CLI::App& root) {
   app->add_option("--key-out", arguments->key_file,
                   "write the key to this file, which only you can read, instead of printing it")
       ->type_name("FILE");
+  app->add_flag("--alone", arguments->request.alone,
+                "leave the processes that it has made where they are, as fork() does");
   add_json(*app, arguments->json);
   add_socket(*app, arguments->socket);
   return {app, [arguments] { return run(*arguments); }};

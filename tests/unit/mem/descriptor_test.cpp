@@ -42,6 +42,7 @@ TEST(Descriptor, RoundTripKeepsEveryRecord) {
   same(view.shared_objects(), b.shared_objects);
   same(view.shared_runs(), b.shared_runs);
   same(view.pending_signals(), b.pending_signals);
+  same(view.tree(), b.tree);
   EXPECT_STREQ(view.string(view.mm().exe), "/usr/bin/example");
   EXPECT_STREQ(view.string(view.machine().kernel_release), "6.1.0");
   EXPECT_STREQ(view.string(no_string), "");

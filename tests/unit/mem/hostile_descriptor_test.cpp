@@ -247,6 +247,29 @@ TEST(HostileDescriptor, SharedMemory) {
             "shared_runs[1].source: no place of shared pages");
 }
 
+TEST(HostileDescriptor, ATree) {
+  EXPECT_EQ(after([](auto& b) { b.tree.resize(49, b.tree[1]); }), "tree: over 48");
+  EXPECT_EQ(after([](auto& b) { b.tree[0].parent = 1; }), "tree[0].parent: not before it");
+  EXPECT_EQ(after([](auto& b) { b.tree[1].parent = 1; }), "tree[1].parent: not before it");
+  EXPECT_EQ(after([](auto& b) {
+              b.tree[1].flags = descriptor::member_zombie;
+              b.tree[2].parent = 1;
+            }),
+            "tree[2].parent: has ended");
+  EXPECT_EQ(after([](auto& b) { b.tree[0].flags = descriptor::member_zombie; }),
+            "tree[0].parent: has ended");
+  EXPECT_EQ(after([](auto& b) { b.tree[1].pid = 0; }), "tree[1].pid: no process number");
+  EXPECT_EQ(after([](auto& b) { b.tree[1].pid = 1u << 31; }), "tree[1].pid: no process number");
+  EXPECT_EQ(after([](auto& b) { b.tree[2].pid = b.tree[0].pid; }), "tree[2].pid: another member's");
+  EXPECT_EQ(after([](auto& b) { b.tree[1].group = 3; }), "tree[1].group: no such member");
+  EXPECT_EQ(after([](auto& b) { b.tree[1].session = 3; }), "tree[1].session: no such member");
+  EXPECT_EQ(after([](auto& b) { b.tree[1].exit_signal = 65; }), "tree[1].exit_signal: over 64");
+  EXPECT_EQ(after([](auto& b) { b.tree[1].flags = 2; }), "tree[1].flags: unknown");
+  EXPECT_EQ(after([](auto& b) { b.tree[2].first_file = 10; }),
+            "tree[2].first_file: before the previous one's");
+  EXPECT_EQ(after([](auto& b) { b.tree[2].first_file = ~0u; }), "tree[2].first_file: over 1048577");
+}
+
 TEST(HostileDescriptor, Attributes) {
   EXPECT_EQ(after([](auto& b) { b.process.push_back({}); }), "process: not one record");
   EXPECT_EQ(after([](auto& b) { b.process[0].timers[2].interval_us = ~0ull; }),

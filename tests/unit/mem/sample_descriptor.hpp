@@ -96,6 +96,22 @@ inline DescriptorBuilder sample_builder() {
   file(11, FileKind::eventfd, nullptr, -1);
   const std::uint8_t payload[] = {7, 0, 0, 0, 0, 0, 0, 0, 0};
   b.files.back().data = b.file_payload(payload);
+  const auto member = [&b](std::uint32_t pid, std::uint32_t parent, std::uint32_t flags) {
+    MemberRecord m = {};
+    m.handler = 70 + pid;
+    m.generation = 1;
+    m.pid = pid;
+    m.parent = parent;
+    m.group = parent;
+    m.session = no_leader;
+    m.exit_signal = 17;
+    m.flags = flags;
+    m.first_file = b.tree.empty() ? 0 : 11;
+    b.tree.push_back(m);
+  };
+  member(100, 0, 0);
+  member(102, 0, 0);
+  member(103, 1, member_zombie);
   b.limits = {{1024, 4096}, {~0ull, ~0ull}};
   b.auxv.assign(32, 0);
   ProcessRecord process = {};

@@ -8,6 +8,7 @@
 #include <mitosis/mem/descriptor/attribute_records.hpp>
 #include <mitosis/mem/descriptor/records.hpp>
 #include <mitosis/mem/descriptor/shared_records.hpp>
+#include <mitosis/mem/descriptor/tree_records.hpp>
 #include <mitosis/mem/page.hpp>
 
 #include <cstddef>
@@ -41,6 +42,7 @@ class DescriptorBuilder {
   std::vector<descriptor::PendingSignalRecord> pending_signals;
   std::vector<descriptor::SharedObjectRecord> shared_objects;
   std::vector<descriptor::SharedRunRecord> shared_runs;
+  std::vector<descriptor::MemberRecord> tree;  ///< of a root with members; [0] is itself
   std::vector<std::uint8_t> auxv;
   std::vector<std::uint8_t> vdso;
 
@@ -167,6 +169,7 @@ inline std::vector<DescriptorBuilder::Section> DescriptorBuilder::sections() con
   add(Tag::vdso, false, vdso.data(), vdso.size());
   add(Tag::shared_objects, true, shared_objects.data(), shared_objects.size());
   add(Tag::shared_runs, true, shared_runs.data(), shared_runs.size());
+  add(Tag::tree, true, tree.data(), tree.size());
   add(Tag::strings, true, strings_.data(), strings_.size());
   for (const Foreign& f : foreign_) list.push_back({f.tag, f.flags, f.bytes});
   return list;

@@ -111,7 +111,7 @@ inline Error check_files(const Sections& s) noexcept {
     if (f.fd <= last) return bad("fd", "not above the previous one");
     last = f.fd;
     constexpr auto stream = static_cast<std::uint32_t>(FileKind::standard_stream);
-    constexpr auto last_kind = static_cast<std::uint32_t>(FileKind::dropped);
+    constexpr auto last_kind = static_cast<std::uint32_t>(FileKind::inherited);
     if (f.kind == 0 || f.kind > last_kind) return bad("kind", "unknown");
     // A copy of one (dup) may have any number.
     if (f.kind == stream && f.fd > 2 && f.same_as < 0) {

@@ -45,6 +45,8 @@ enum class Tag : std::uint32_t {
   // Of shared_records.hpp:
   shared_objects = 20,  ///< SharedObjectRecord
   shared_runs = 21,     ///< SharedRunRecord, ascending by object and page
+  // Of tree_records.hpp:
+  tree = 22,  ///< MemberRecord; none: the process is alone
 };
 
 struct Header {
@@ -172,6 +174,7 @@ enum class FileKind : std::uint32_t {
   inet_socket = 13,     ///< TCP and UDP; payload: files::InetSocket
   terminal = 14,        ///< the resumer's
   dropped = 15,         ///< could not come along: reads as ended, refuses writes
+  inherited = 16,       ///< of a tree's member: `offset` is its number in the root's descriptor
 };
 struct FileRecord {
   std::int32_t fd;

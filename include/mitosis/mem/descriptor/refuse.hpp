@@ -52,6 +52,8 @@ constexpr const char* name(Tag tag) noexcept {
       return "shared_objects";
     case Tag::shared_runs:
       return "shared_runs";
+    case Tag::tree:
+      return "tree";
   }
   return "";
 }

@@ -8,6 +8,7 @@
 #include <mitosis/mem/descriptor/check_memory.hpp>
 #include <mitosis/mem/descriptor/check_process.hpp>
 #include <mitosis/mem/descriptor/check_shared.hpp>
+#include <mitosis/mem/descriptor/check_tree.hpp>
 #include <mitosis/mem/descriptor/sections.hpp>
 
 #include <cstddef>
@@ -67,6 +68,8 @@ class DescriptorView {
   [[nodiscard]] auto shared_runs() const noexcept {
     return all<descriptor::SharedRunRecord>(Tag::shared_runs);
   }
+  /// The process and those that it has made; none: it is alone.
+  [[nodiscard]] auto tree() const noexcept { return all<descriptor::MemberRecord>(Tag::tree); }
   [[nodiscard]] Bytes auxv() const noexcept { return sections_.bytes(Tag::auxv); }
   /// The front of the parent's vdso; empty: the descriptor has none.
   [[nodiscard]] Bytes vdso() const noexcept { return sections_.bytes(Tag::vdso); }
@@ -109,11 +112,26 @@ inline Result<DescriptorView> DescriptorView::parse(Bytes bytes) noexcept {
     if (!sections->has(tag)) return refuse(name(tag), "the section is missing");
   }
   // In this order: later checks rely on earlier ones.
-  for (const auto check :
-       {check_strings, check_mm, check_machine, check_vmas, check_owners, check_runs, check_threads,
-        check_sigactions, check_files, check_limits, check_auxv, check_process_attributes,
-        check_scheduling, check_timers, check_pending_signals, check_vdso, check_shared_objects,
-        check_shared_runs, check_shared_vmas}) {
+  for (const auto check : {check_strings,
+                           check_mm,
+                           check_machine,
+                           check_vmas,
+                           check_owners,
+                           check_runs,
+                           check_threads,
+                           check_sigactions,
+                           check_files,
+                           check_limits,
+                           check_auxv,
+                           check_process_attributes,
+                           check_scheduling,
+                           check_timers,
+                           check_pending_signals,
+                           check_vdso,
+                           check_shared_objects,
+                           check_shared_runs,
+                           check_shared_vmas,
+                           check_tree}) {
     if (const Error e = check(*sections); e.code != Errc::ok) return e;
   }
   return DescriptorView(*sections);

@@ -3,73 +3,29 @@
 // same, but that in its children the calling thread returns. World: user. Included by session.hpp
 // only.
 //
-//   the caller's connection      the capturer            the shadow's connection
+//   the caller's connection      the capturers           the shadows' connections
 //   1. who asks, for whom
-//   2. start a capturer          stops the target
-//   3. check the target          reads its threads
-//   4. agree                     clones it, lets it go   reports
+//   2. start a capturer each     stop the tree
+//   3. check all of it           read their threads
+//   4. agree                     clone them, let go      report
 //   5. offer what was read                               capture and publish, as in any prepare
 //   6. tell the caller
 #pragma once
 
-#include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <mitosis/fork/user/agent/caller_rights.hpp>
-#include <mitosis/fork/user/agent/capturer.hpp>
 #include <mitosis/fork/user/agent/policy_choice.hpp>
 #include <mitosis/fork/user/agent/process_owner.hpp>
 #include <mitosis/fork/user/agent/session.hpp>
+#include <mitosis/fork/user/agent/tree_capture.hpp>
 #include <mitosis/fork/user/agent/waiting_caller.hpp>
 #include <mitosis/fork/user/capture/trace/clone.hpp>
 #include <mitosis/fork/user/local/caller_thread.hpp>
-#include <mitosis/fork/user/local/connect.hpp>
 
-#include <climits>
-#include <cstdlib>
 #include <string>
 
 namespace mitosis::agent {
-
-namespace detail {
-
-/// Where the shadow reports to; refused where the process cannot see the agent's socket.
-inline Result<capture::Lifeline> lifeline_for(pid_t pid, const std::string& socket) {
-  char path[PATH_MAX];
-  struct stat ours = {}, theirs = {};
-  if (::realpath(socket.c_str(), path) == nullptr || ::stat(path, &ours) != 0) {
-    return Error(Errc::system_call_failed, socket.c_str(), errno).in("check the process");
-  }
-  const std::string seen = "/proc/" + std::to_string(pid) + "/root" + path;
-  if (::stat(seen.c_str(), &theirs) != 0 || theirs.st_ino != ours.st_ino ||
-      theirs.st_dev != ours.st_dev) {
-    const std::string about = "its file tree has no " + std::string(path) + ": mount it there";
-    return Error(Errc::unsupported_process, about.c_str()).in("check the process");
-  }
-  const auto address = local::detail::socket_address(path);
-  if (!address) return address.error();
-  capture::Lifeline lifeline;
-  lifeline.agent = *address;
-  if (::getrandom(&lifeline.nonce, sizeof lifeline.nonce, 0) != ssize_t{sizeof lifeline.nonce}) {
-    return Error(Errc::system_call_failed, "getrandom", errno).in("check the process");
-  }
-  return lifeline;
-}
-
-/// Its real user: whom the kernel will name as the sender of its shadow's report.
-inline Result<std::uint32_t> user_of(pid_t pid) {
-  const auto process = capture::open_process(pid);
-  if (!process) return process.error();
-  const auto status = capture::read_at(process->get(), "status", 1u << 20);
-  if (!status) return status.error();
-  std::string_view ids = capture::field(capture::view(*status), "Uid");
-  const auto uid = capture::number<std::uint32_t>(capture::take_until(ids, '\t'));
-  if (!uid) return Error(Errc::unsupported_process, "it has no user").in("check the process");
-  return *uid;
-}
-
-}  // namespace detail
 
 inline Result<void> Session::prepare_process(const local::Packet& packet) {
   auto message = local::decode_packet<local::PrepareProcess>(Bytes(packet.bytes));
@@ -84,29 +40,31 @@ inline Result<void> Session::prepare_process(const local::Packet& packet) {
   if (pid <= 0 || pid == ::getpid() || pid == ::getppid()) {
     return failed(Error(Errc::invalid_argument, "not the pid of a process that can be prepared"));
   }
-  const auto lifeline = detail::lifeline_for(pid, worker_.options.socket);
-  if (!lifeline) return failed(lifeline.error());
   StepTimer timer(worker_.profile, policy->profile);
   auto parent = worker_.parents.reserve(message->handler, packet.sender.uid, pid,
                                         std::string(format(*policy).c_str()), !policy->cow);
   if (!parent) return parent.error();
 
   // 2. to 5.
-  auto frozen = freeze(*parent, *rights, *lifeline);
-  if (!frozen) {
+  TreeCapture tree(worker_, *rights, *parent);
+  const auto captured = tree.run(message->alone);
+  if (!captured) {
     worker_.parents.abandon(*parent);
-    worker_.prepares.refuse(lifeline->nonce);
-    return failed(frozen.error());
+    return failed(captured.error());
   }
   timer.done("prepare.freeze");
-  // 6. The target runs on, so there is time to wait for the rest.
-  auto published = worker_.parents.get(message->handler, nullptr, Clock::now() + step_deadline);
-  if (!published) {
-    worker_.parents.abandon(*parent);
-    return failed(published.error());
+  // 6. The targets run on, so there is time to wait for the rest.
+  auto all = tree.members();
+  all.push_back(*parent);
+  for (const std::shared_ptr<Parent>& member : all) {
+    auto published = worker_.parents.get(member->handler, nullptr, Clock::now() + step_deadline);
+    if (!published) {
+      worker_.parents.abandon(*parent);
+      return failed(published.error());
+    }
   }
-  const local::ProcessPrepared prepared{(*parent)->key, (*parent)->generation, frozen->threads,
-                                        frozen->stopped_ns};
+  const local::ProcessPrepared prepared{(*parent)->key, (*parent)->generation, captured->threads,
+                                        captured->stopped_ns, captured->processes};
   auto told = reply(prepared);
   if (!told) (void)worker_.parents.reclaim(message->handler, &(*parent)->key, 0);  // no one has it
   return told;
@@ -126,7 +84,7 @@ inline Result<local::Prepared> Session::capture_caller(const local::Packet& pack
   if (!lifeline) return lifeline.error();
   const detail::WaitingCaller caller{packet.sender.uid, message.own_fds, *thread};
   const CallerRights ours{::geteuid(), ::getegid(), ~std::uint64_t{0}};
-  const auto frozen = freeze(parent, ours, *lifeline, &caller);
+  const auto frozen = freeze(parent, ours, *lifeline, caller);
   if (!frozen) {
     worker_.prepares.refuse(lifeline->nonce);
     return frozen.error();
@@ -142,33 +100,29 @@ inline Result<local::Prepared> Session::capture_caller(const local::Packet& pack
 inline Result<Session::FreezeOutcome> Session::freeze(const std::shared_ptr<Parent>& parent,
                                                       const CallerRights& rights,
                                                       const capture::Lifeline& lifeline,
-                                                      const detail::WaitingCaller* caller) {
+                                                      const detail::WaitingCaller& caller) {
   auto capturer = Capturer::start(parent->pid, lifeline, rights);
   if (!capturer) return capturer.error();
   if (auto r = capturer->await_stop(); !r) return r.error();
-  // 3. It is what the kernel lets the caller trace, and stands still. Its pid is still its own.
+  // 3. It stands still. Its pid is still its own.
   if (detail::has_exited(parent->parent_pidfd.get())) {
     return Error(Errc::child_died, "the process").in("check the process");
   }
   const auto uid = detail::user_of(parent->pid);
   if (!uid) return uid.error();
-  if (caller != nullptr) {  // it can execute no other program any more
-    if (auto r = check_owner(parent->pid, caller->uid); !r) return r.error();
-  }
-  auto facts = capture::check_parent(
-      parent->pid, caller != nullptr ? caller->own_fds : Span<const std::int32_t>(),
-      {true, capturer->pid(), worker_.budget_left()});
+  // It can execute no other program any more.
+  if (auto r = check_owner(parent->pid, caller.uid); !r) return r.error();
+  auto facts = capture::check_parent(parent->pid, caller.own_fds,
+                                     {true, capturer->pid(), worker_.budget_left()});
   if (!facts) return facts.error();
   // 4. and 5. The shadow waits until it is offered.
   if (auto r = capturer->agree(); !r) return r.error();
   auto frozen = capturer->await_end();
   if (!frozen) return frozen.error();
-  if (caller != nullptr) {
-    if (auto r = detail::set_off(caller->thread, frozen->threads); !r) return r.error();
-  }
+  if (auto r = detail::set_off(caller.thread, frozen->threads); !r) return r.error();
   const FreezeOutcome outcome{static_cast<std::uint32_t>(frozen->threads.size()),
                               frozen->stopped_ns, frozen->shadow};
-  worker_.prepares.offer(lifeline.nonce, {parent, std::move(*facts), *uid, std::move(*frozen)});
+  worker_.prepares.offer(lifeline.nonce, {parent, std::move(*facts), *uid, std::move(*frozen), {}});
   return outcome;
 }
 

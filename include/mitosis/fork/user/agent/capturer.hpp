@@ -210,6 +210,8 @@ class Capturer {
     if (note->kind == detail::CapturerNote::Kind::stopped) return {};
     return note->why;
   }
+  /// What it has not done yet is not to be done.
+  void give_up() noexcept { socket_.reset(); }
   /// It may clone the target.
   Result<void> agree() const noexcept {
     if (::send(socket_.get(), "y", 1, MSG_NOSIGNAL) == 1) return {};

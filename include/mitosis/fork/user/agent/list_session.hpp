@@ -49,7 +49,7 @@ inline local::ListRow row_of(const ChildSlot& slot) {
   local::ListRow row;
   row.kind = local::RowKind::child;
   row.pid = static_cast<std::int32_t>(slot.pid);
-  row.handler = slot.handler;
+  row.handler = slot.listed_as;
   row.machine = slot.machine;
   row.generation = slot.generation;
   row.policy = slot.policy;
@@ -84,6 +84,7 @@ inline Result<void> Session::list(const local::Packet& packet) {
   };
   const auto parents = worker_.parents.list();
   for (const auto& parent : parents) {
+    if (parent->of_tree != Generation{}) continue;
     add(parent->uid, [&] { return detail::row_of(*parent, worker_.targets); });
   }
   for (const ChildSlot& slot : worker_.table.children) {

@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,6 +20,7 @@
 
 #include <mitosis/base/unique_fd.hpp>
 #include <mitosis/fork/user/fresh_network.hpp>
+#include <mitosis/fork/user/numbered_fork.hpp>
 
 #include <cerrno>
 #include <cstdint>
@@ -60,23 +60,6 @@ inline void write_word(int pipe, bool of_child, int pid, const char* step) noexc
   word.made.pid = pid;
   std::snprintf(word.made.step, sizeof word.made.step, "%s", step);
   (void)!::write(pipe, &word, sizeof word);
-}
-
-/// A copy of the calling process, as by fork(2), but a child of its parent; `number` 0: any.
-inline long clone_beside(std::uint32_t number) noexcept {
-  int* tid_address = nullptr;  // the C library's note of its thread's number
-  ::prctl(PR_GET_TID_ADDRESS, &tid_address);
-  pid_t set_tid = static_cast<pid_t>(number);
-  clone_args args = {};
-  args.flags = CLONE_PARENT;
-  if (tid_address != nullptr) args.flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
-  args.child_tid = reinterpret_cast<std::uint64_t>(tid_address);
-  if (number != 0) {
-    args.set_tid = reinterpret_cast<std::uint64_t>(&set_tid);
-    args.set_tid_size = 1;
-  }
-  const long pid = ::syscall(SYS_clone3, &args, sizeof args);
-  return pid < 0 ? -errno : pid;
 }
 
 /// The init of a pid namespace: it adopts and reaps what its children leave, and ends with the one
@@ -156,7 +139,7 @@ inline void make_namespaces(const Namespaces& wanted, int pipe) noexcept {
       fail(errno, "make its mounts private");
     }
     if (::pipe2(begin, O_CLOEXEC) != 0) fail(errno, "make a pipe");
-    const long init = clone_beside(0);
+    const long init = numbered_fork(0, 0, CLONE_PARENT);
     if (init < 0) fail(static_cast<int>(-init), "start the namespace's init");
     if (init == 0) {
       ::close(begin[1]);
@@ -164,7 +147,7 @@ inline void make_namespaces(const Namespaces& wanted, int pipe) noexcept {
       be_init(begin[0], wanted.pid);
     }
   }
-  const long child = clone_beside(wanted.pid);
+  const long child = numbered_fork(wanted.pid, 0, CLONE_PARENT);
   if (child < 0) {
     fail(static_cast<int>(-child),
          "take the parent's process number (CAP_CHECKPOINT_RESTORE, kernel.pid_max)");

@@ -113,6 +113,7 @@ inline void Pager::adopt_fork(ServedChild& entry, int uffd) {
   slot->started_ns = static_cast<std::uint64_t>(tcp::monotonic_now());
   slot->machine = from.machine;
   slot->handler = from.handler;
+  slot->listed_as = from.listed_as;
   slot->generation = from.generation;
   std::memcpy(slot->policy, from.policy, sizeof slot->policy);
   std::memcpy(slot->carried, from.carried, sizeof slot->carried);

@@ -28,6 +28,9 @@ struct Parent {
   std::string policy;
   bool copy = false;        ///< Cow<Off>
   std::uint32_t flags = 0;  ///< local::PrepareFlag
+  /// The generation of the root whose tree it is a member of; 0: it is its own. A member lives, is
+  /// used and ends with its root.
+  Generation of_tree{};
   UniqueFd parent_pidfd, shadow_pidfd, lifeline, image_fd;
   UniqueFd shared_fd;  ///< the pages of its shared memory; none where it has none
   TargetName target;

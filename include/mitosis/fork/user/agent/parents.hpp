@@ -28,10 +28,12 @@ class Parents {
   /// Reserves a handler id and draws its key and generation.
   Result<std::shared_ptr<Parent>> reserve(HandlerId handler, std::uint32_t uid, int pid,
                                           std::string policy, bool copy, std::uint32_t flags = 0);
+  /// Reserves an id of its own choice for a member of `root`'s tree.
+  Result<std::shared_ptr<Parent>> reserve_member(const Parent& root, int pid);
   /// Makes a captured parent resumable, and lets it survive the worker. One that was reclaimed or
   /// abandoned meanwhile loses its target and its shadow here.
   void publish(const std::shared_ptr<Parent>& parent);
-  /// Gives a reservation up, as if it had never been.
+  /// Gives a reservation up, as if it had never been; a root's members too.
   void abandon(const std::shared_ptr<Parent>& parent);
   /// The capture has failed after the parent went on: whoever resumes is told `why`, until the id
   /// is prepared anew, reclaimed, or its lease has ended.
@@ -43,7 +45,8 @@ class Parents {
   /// For a caller of this machine without a key: its own, any for root, and what needs none.
   Result<std::shared_ptr<Parent>> get_as(HandlerId handler, std::uint32_t uid,
                                          Clock::time_point deadline);
-  /// Ends access there and then (no read is served once this returns) and ends the shadow.
+  /// Ends access there and then (no read is served once this returns) and ends the shadow; of a
+  /// root those of all members.
   Result<void> reclaim(HandlerId handler, const AuthKey* key, std::uint32_t uid);
   /// Somebody still uses it.
   Result<void> renew(HandlerId handler, Generation generation);
@@ -58,7 +61,10 @@ class Parents {
   [[nodiscard]] Clock::duration lease() const noexcept { return lease_; }
 
  private:
-  void drop(std::map<std::uint64_t, std::shared_ptr<Parent>>::iterator it);
+  using Entry = std::map<std::uint64_t, std::shared_ptr<Parent>>::iterator;
+  Entry drop_one(Entry it);
+  void drop(Entry it);
+  Parent* root_of(const Parent& parent);
   void end_access(Parent& parent);
 
   StateTable& table_;

@@ -18,6 +18,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>
+#include <iterator>
+#include <vector>
 
 namespace mitosis::agent {
 
@@ -75,6 +77,19 @@ inline Result<std::shared_ptr<Parent>> Parents::reserve(HandlerId handler, std::
   return parent;
 }
 
+inline Result<std::shared_ptr<Parent>> Parents::reserve_member(const Parent& root, int pid) {
+  for (;;) {
+    std::uint64_t id = 0;
+    if (::getrandom(&id, sizeof id, 0) != ssize_t{sizeof id}) {
+      return Error(Errc::system_call_failed, "getrandom", errno).in("prepare");
+    }
+    auto member = reserve(HandlerId{id}, root.uid, pid, root.policy, root.copy, root.flags);
+    if (!member && member.code() == Errc::handler_in_use) continue;
+    if (member) (*member)->of_tree = root.generation;
+    return member;
+  }
+}
+
 inline void Parents::publish(const std::shared_ptr<Parent>& parent) {
   const std::lock_guard lock(mutex_);
   const auto it = parents_.find(static_cast<std::uint64_t>(parent->handler));
@@ -93,6 +108,7 @@ inline void Parents::publish(const std::shared_ptr<Parent>& parent) {
     slot->uid = parent->uid;
     slot->pid = static_cast<std::uint32_t>(parent->pid);
     slot->flags = parent->flags;
+    slot->of_tree = parent->of_tree;
     slot->shadow_pid = static_cast<std::uint32_t>(parent->shadow_pid);
     slot->parent_pidfd = parent->parent_pidfd.get();
     slot->shadow_pidfd = parent->shadow_pidfd.get();
@@ -115,9 +131,9 @@ inline void Parents::publish(const std::shared_ptr<Parent>& parent) {
 
 inline void Parents::abandon(const std::shared_ptr<Parent>& parent) {
   const std::lock_guard lock(mutex_);
-  parent->state = Parent::State::failed;
   const auto it = parents_.find(static_cast<std::uint64_t>(parent->handler));
-  if (it != parents_.end() && it->second == parent) parents_.erase(it);
+  if (it != parents_.end() && it->second == parent) drop(it);
+  parent->state = Parent::State::failed;
   changed_.notify_all();
 }
 
@@ -153,6 +169,7 @@ inline Result<std::shared_ptr<Parent>> Parents::get(HandlerId handler, const Aut
   }
   if (parent->state == Parent::State::failed) return Error(parent->failure).of_handler(handler);
   parent->last_use = Clock::now();
+  if (Parent* const root = root_of(*parent); root != nullptr) root->last_use = parent->last_use;
   return parent;
 }
 
@@ -165,10 +182,28 @@ inline Result<std::shared_ptr<Parent>> Parents::get_as(HandlerId handler, std::u
   return parent;
 }
 
+/// With `mutex_` held: the root of a member's tree; null where it is no member, or has ended.
+inline Parent* Parents::root_of(const Parent& parent) {
+  if (parent.of_tree == Generation{}) return nullptr;
+  for (const auto& [handler, other] : parents_) {
+    if (other->generation == parent.of_tree) return other.get();
+  }
+  return nullptr;
+}
+
+/// With `mutex_` held: ends it, and with a root its members.
+inline void Parents::drop(Entry it) {
+  const Generation tree = it->second->generation;
+  drop_one(it);
+  for (auto other = parents_.begin(); other != parents_.end();) {
+    other = other->second->of_tree == tree ? drop_one(other) : std::next(other);
+  }
+}
+
 /// With `mutex_` held: takes it out of sight and destroys its target and its shadow.
-inline void Parents::drop(std::map<std::uint64_t, std::shared_ptr<Parent>>::iterator it) {
+inline Parents::Entry Parents::drop_one(Entry it) {
   const std::shared_ptr<Parent> parent = it->second;
-  parents_.erase(it);
+  const Entry next = parents_.erase(it);
   const bool capturing = parent->state == Parent::State::capturing;
   if (capturing) {
     parent->state = Parent::State::failed;
@@ -183,6 +218,7 @@ inline void Parents::drop(std::map<std::uint64_t, std::shared_ptr<Parent>>::iter
   }
   // What is still being captured may open its target later: `publish` ends that.
   if (!capturing) end_access(*parent);
+  return next;
 }
 
 /// No page is served any more. The lifeline's end would end the shadow too; the signal does so when
@@ -198,7 +234,7 @@ inline void Parents::end_access(Parent& parent) {
 inline Result<void> Parents::reclaim(HandlerId handler, const AuthKey* key, std::uint32_t uid) {
   const std::lock_guard lock(mutex_);
   const auto it = parents_.find(static_cast<std::uint64_t>(handler));
-  if (it == parents_.end()) {
+  if (it == parents_.end() || it->second->of_tree != Generation{}) {
     return Error(Errc::unknown_handler).of_handler(handler).in("reclaim");
   }
   if (key != nullptr) {
@@ -217,17 +253,22 @@ inline Result<void> Parents::renew(HandlerId handler, Generation generation) {
     return Error(Errc::lease_expired).of_handler(handler).in("renew the lease");
   }
   it->second->last_use = Clock::now();
+  if (Parent* const root = root_of(*it->second); root != nullptr) root->last_use = Clock::now();
   return {};
 }
 
 inline std::vector<HandlerId> Parents::sweep(Clock::time_point now) {
   std::vector<HandlerId> reclaimed;
   const std::lock_guard lock(mutex_);
-  for (auto it = parents_.begin(); it != parents_.end();) {
-    const auto here = it++;
-    const Parent& parent = *here->second;
+  std::vector<std::uint64_t> ended;
+  for (const auto& [id, each] : parents_) {
+    const Parent& parent = *each;
     if (parent.state == Parent::State::capturing && now - parent.prepared > capture_deadline) {
-      drop(here);
+      ended.push_back(id);
+      continue;
+    }
+    if (parent.of_tree != Generation{}) {
+      if (root_of(parent) == nullptr) ended.push_back(id);
       continue;
     }
     if ((parent.flags & local::prepare_pinned) != 0) continue;
@@ -235,7 +276,10 @@ inline std::vector<HandlerId> Parents::sweep(Clock::time_point now) {
     if (now - parent.last_use < lease_ && !ends_with_it) continue;
     if (!detail::has_exited(parent.parent_pidfd.get())) continue;
     reclaimed.push_back(parent.handler);
-    drop(here);
+    ended.push_back(id);
+  }
+  for (const std::uint64_t id : ended) {
+    if (const auto it = parents_.find(id); it != parents_.end()) drop(it);
   }
   return reclaimed;
 }
@@ -268,6 +312,7 @@ inline void Parents::adopt() {
     parent->shadow_pid = static_cast<int>(slot.shadow_pid);
     parent->policy = slot.policy;
     parent->flags = slot.flags;
+    parent->of_tree = slot.of_tree;
     parent->copy = slot.image_fd >= 0;
     parent->parent_pidfd = UniqueFd(slot.parent_pidfd);
     parent->shadow_pidfd = UniqueFd(slot.shadow_pidfd);

@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 namespace mitosis::agent {
 
@@ -22,8 +23,9 @@ namespace mitosis::agent {
 struct PendingPrepare {
   std::shared_ptr<Parent> parent;
   capture::ParentFacts facts;
-  std::uint32_t uid = 0;   ///< its own, and so its shadow's
-  capture::Frozen frozen;  ///< empty where it prepares itself
+  std::uint32_t uid = 0;                       ///< its own, and so its shadow's
+  capture::Frozen frozen;                      ///< empty where it prepares itself
+  std::vector<descriptor::MemberRecord> tree;  ///< of a tree's root: all members
 };
 
 /// Thread-safe. Keyed by the nonce that the parent drew.

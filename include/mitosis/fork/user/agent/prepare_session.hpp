@@ -64,7 +64,7 @@ inline Result<void> Session::prepare(const local::Packet& packet) {
   // 3. Tell it. First its shadow must be able to find it.
   const local::Prepared prepared{(*parent)->key, (*parent)->generation};
   worker_.prepares.offer(message->nonce,
-                         {*parent, std::move(facts).value(), packet.sender.uid, {}});
+                         {*parent, std::move(facts).value(), packet.sender.uid, {}, {}});
   return reply(prepared);
 }
 
@@ -145,6 +145,7 @@ inline Result<void> Session::capture(PendingPrepare& pending, const local::Packe
   request.ancestry = {Span<const descriptor::OwnerRecord>(owners),
                       Span<const capture::RemoteRun>(runs)};
   request.threads = Span<const capture::ThreadState>(pending.frozen.threads);
+  request.tree = Span<const descriptor::MemberRecord>(pending.tree);
   request.hidden_start = pending.frozen.hidden_start;
   request.hidden_end = pending.frozen.hidden_end;
   auto captured = capture::capture_shadow(request, pending.facts, seen);

@@ -111,29 +111,36 @@ inline Result<void> Session::resume(const local::Packet& packet) {
                      ? Result<std::shared_ptr<const Image>>(ticket_)
                      : fetch(message->machine, message->handler, message->key, packet.sender.uid);
   if (!fetched) return Error(fetched.error()).of_handler(message->handler);
-  const std::shared_ptr<const Image> image = *fetched;
+  if (!(*fetched)->view().tree().empty()) return resume_root(*message, *fetched);
+  return resume_image(*message, *fetched);
+}
 
+/// Of a process that is alone, or of a tree's member.
+inline Result<void> Session::resume_image(const local::Resume& message,
+                                          const std::shared_ptr<const Image>& image) {
   // 2. The policy, which must be compiled, and the cache that its children share.
-  const std::string& text = message->policy.empty() ? image->policy() : message->policy;
+  const std::string& text = message.policy.empty() ? image->policy() : message.policy;
   auto policy = parse_policy(text.c_str(), text.size());
-  if (!policy) return Error(policy.error()).of_handler(message->handler).in("resume");
+  if (!policy) return Error(policy.error()).of_handler(message.handler).in("resume");
   if (!FullMatrix::contains(*policy)) {
-    return with_policy(*policy, [](auto) {}).error().of_handler(message->handler).in("resume");
+    return with_policy(*policy, [](auto) {}).error().of_handler(message.handler).in("resume");
   }
   StepTimer timer(worker_.profile, policy->profile);
   std::shared_ptr<LocalCache> cache;
   UniqueFd cache_view;
   if (policy->cache == CacheKind::local) {
     auto acquired = cache_for(worker_.caches, *image);
-    if (!acquired) return acquired.error().of_handler(message->handler).in("open the cache");
+    if (!acquired) return acquired.error().of_handler(message.handler).in("open the cache");
     cache = *acquired;
     auto view = cache->open_read_only();
     if (!view) return view.error();
     cache_view = std::move(view).value();
   }
 
-  // 3. Its shared memory, made anew; then all is offered.
-  auto shared = bring_shared_of(*image);
+  // 3. Its shared memory, made anew (a tree's root has its members'); then all is offered.
+  const bool is_member = tree_ != nullptr && image->view().tree().empty();
+  auto shared =
+      is_member ? Result<std::vector<UniqueFd>>(std::vector<UniqueFd>()) : bring_shared_of(*image);
   if (!shared) return shared.error();
   const std::uint64_t id = worker_.table.next_id.fetch_add(1);
   const local::ResumeOffer offer{image->name().generation,
@@ -154,10 +161,16 @@ inline Result<void> Session::resume(const local::Packet& packet) {
 
   timer.done("resume.offer");
 
-  // 4. The launcher hands its userfaultfd over.
+  // 4. The launcher hands its userfaultfd over, a root's first its members' connections.
   auto answer = channel_.receive(local::within(step_deadline));
   if (!answer) return answer.error().in("wait for the launcher");
-  auto adopt = local::decode_packet<local::Adopt>(Bytes(answer->bytes));
+  if (const auto type = local::packet_type(Bytes(answer->bytes));
+      type && *type == local::LocalType::members) {
+    if (auto r = begin_members(*answer); !r) return r;
+    answer = channel_.receive(local::within(step_deadline));
+    if (!answer) return answer.error().in("wait for the launcher");
+  }
+  auto adopt = local::decode_reply<local::Adopt>(Bytes(answer->bytes));
   if (!adopt) return adopt.error();
   if (answer->fds.size() != 1) return Error(Errc::bad_message, "a userfaultfd is missing");
   auto launcher = sender_of(*answer, channel_.fd(), passed);
@@ -192,6 +205,7 @@ inline Result<void> Session::resume(const local::Packet& packet) {
   slot->started_ns = static_cast<std::uint64_t>(tcp::monotonic_now());
   slot->machine = image->name().machine;
   slot->handler = image->name().handler;
+  slot->listed_as = message.handler;  // of a member its launcher names the root
   slot->generation = image->name().generation;
   std::snprintf(slot->policy, sizeof slot->policy, "%s", format(*policy).c_str());
   std::fill(std::begin(slot->carried), std::end(slot->carried), 0);
@@ -240,6 +254,9 @@ inline Result<void> Session::resume(const local::Packet& packet) {
     timer.done("resume.bring_all");
   } else {
     pager.foresee(id);
+  }
+  if (tree_ != nullptr) {
+    if (auto r = tree_->arrive(step_deadline); !r) return undo(r);
   }
   done_ = true;
   if (auto r = reply(local::Go{}); !r) return undo(r);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <mitosis/fork/user/agent/caller_rights.hpp>
+#include <mitosis/fork/user/agent/tree_resume.hpp>
 #include <mitosis/fork/user/agent/worker.hpp>
 #include <mitosis/fork/user/capture/trace/shadow_ops.hpp>
 #include <mitosis/fork/user/local/channel.hpp>
@@ -11,6 +12,7 @@
 
 #include <chrono>
 #include <memory>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -25,11 +27,19 @@ struct WaitingCaller;
 class Session {
  public:
   Session(Worker& worker, local::Channel channel) : worker_(worker), channel_(std::move(channel)) {}
-  /// For a child made by spawn: its caller has fetched what it resumes.
-  Session(Worker& worker, local::Channel channel, std::shared_ptr<const Image> ticket)
-      : worker_(worker), channel_(std::move(channel)), ticket_(std::move(ticket)) {}
+  /// For a child made by spawn: its caller has fetched what it resumes, and, where that is a tree's
+  /// root and has a pid namespace, the members. `tree` is of one of these, or null.
+  Session(Worker& worker, local::Channel channel, std::shared_ptr<const Image> ticket,
+          MemberImages members = {}, TreeResume* tree = nullptr)
+      : worker_(worker),
+        channel_(std::move(channel)),
+        ticket_(std::move(ticket)),
+        members_(std::move(members)),
+        tree_(tree) {}
 
   void run();
+  /// The agent's side of one spawned process, up to its first instruction. `pidfd`: it, not owned.
+  Result<void> resume_spawned(int pidfd = -1);
 
   /// How long a reply may take to be taken.
   static constexpr std::chrono::seconds reply_deadline{5};
@@ -51,7 +61,7 @@ class Session {
   };
   Result<FreezeOutcome> freeze(const std::shared_ptr<Parent>& parent, const CallerRights& rights,
                                const capture::Lifeline& lifeline,
-                               const detail::WaitingCaller* caller = nullptr);
+                               const detail::WaitingCaller& caller);
   Result<local::Prepared> capture_caller(const local::Packet& packet, const local::Prepare& message,
                                          const std::shared_ptr<Parent>& parent);
   void become_lifeline(const local::Packet& packet);
@@ -59,10 +69,14 @@ class Session {
                        const local::ShadowReady& ready);
   Result<void> resume(const local::Packet& packet);
   Result<std::vector<UniqueFd>> bring_shared_of(const Image& image);
+  Result<void> resume_image(const local::Resume& message,
+                            const std::shared_ptr<const Image>& image);
+  Result<void> resume_root(const local::Resume& message, const std::shared_ptr<const Image>& image);
+  Result<MemberImages> fetch_members(const Image& root, std::uint32_t uid);
+  Result<void> begin_members(local::Packet& packet);
   Result<void> spawn(local::Packet packet);
   void make_children(detail::SpawnBatch& batch);
   Result<void> make_child(detail::SpawnBatch& batch);
-  Result<void> resume_spawned();
   Result<void> list(const local::Packet& packet);
   Result<void> stats(const local::Packet& packet);
 
@@ -76,7 +90,11 @@ class Session {
   Worker& worker_;
   local::Channel channel_;
   std::shared_ptr<const Image> ticket_;
-  bool done_ = false;  ///< the connection has served its purpose
+  MemberImages members_;
+  TreeResume* tree_ = nullptr;
+  int root_pidfd_ = -1;
+  std::vector<std::thread> lanes_;  ///< of a root: one for each member
+  bool done_ = false;               ///< the connection has served its purpose
 };
 
 }  // namespace mitosis::agent
@@ -87,3 +105,4 @@ class Session {
 #include <mitosis/fork/user/agent/resume_session.hpp>
 #include <mitosis/fork/user/agent/session_impl.hpp>
 #include <mitosis/fork/user/agent/spawn_session.hpp>
+#include <mitosis/fork/user/agent/tree_session.hpp>

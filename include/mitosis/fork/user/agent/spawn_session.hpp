@@ -19,6 +19,13 @@ namespace mitosis::agent {
 
 namespace detail {
 
+/// A tree's members have their numbers, and end with its root.
+inline Error needs_namespace() noexcept {
+  return Error(Errc::invalid_argument,
+               "it was prepared as a tree of processes, which takes a pid namespace: spawn --pidns")
+      .in("resume");
+}
+
 /// The identity of the other end of a connection. Its groups too: a child must not lose access
 /// that its caller has, nor gain any.
 inline Result<Identity> identity_of(const local::Packet& packet, int socket) noexcept {
@@ -51,6 +58,7 @@ class ExitTeller {
 struct SpawnBatch {
   SpawnOrder order;
   std::shared_ptr<const Image> image;
+  MemberImages members;
   std::shared_ptr<const ExitTeller> tell;
   std::mutex mutex;  ///< of all below, and of the caller's connection
   std::uint32_t to_make = 0;
@@ -120,6 +128,14 @@ inline Result<void> Session::spawn(local::Packet packet) {
     batch.order.namespaces.boottime_ns = machine.boottime_ns;
   }
   batch.order.namespaces.net = (message->flags & local::spawn_net_namespace) != 0 ? 1 : 0;
+  if (!(*image)->view().tree().empty()) {
+    if (batch.order.namespaces.pid == 0) {
+      return detail::needs_namespace().of_handler(message->handler);
+    }
+    auto members = fetch_members(**image, packet.sender.uid);
+    if (!members) return Error(members.error()).of_handler(message->handler);
+    batch.members = std::move(*members);
+  }
   batch.image = *image;
   batch.tell = std::make_shared<const detail::ExitTeller>(
       UniqueFd(::fcntl(channel_.fd(), F_DUPFD_CLOEXEC, 0)));
@@ -159,16 +175,16 @@ inline Result<void> Session::make_child(detail::SpawnBatch& batch) {
       order, [tell = batch.tell](int pid, int status) { (*tell)(pid, status); });
   if (!process) return process.error();
   theirs.reset();
-  Session child(worker_, local::Channel(std::move(ours)), batch.image);
-  if (auto r = child.resume_spawned(); !r) return r;
+  Session child(worker_, local::Channel(std::move(ours)), batch.image, batch.members);
+  if (auto r = child.resume_spawned(process->pidfd.get()); !r) return r;
   const int pidfd = process->pidfd.get();
   const std::lock_guard lock(batch.mutex);
   const local::Spawned spawned{{process->pid}, --batch.to_tell};
   return reply(spawned, Span<const int>(&pidfd, 1));
 }
 
-/// The agent's side of one spawned process, up to its first instruction.
-inline Result<void> Session::resume_spawned() {
+inline Result<void> Session::resume_spawned(int pidfd) {
+  root_pidfd_ = pidfd;
   auto packet = channel_.receive(local::within(step_deadline));
   if (!packet) return Error(Errc::child_died, "a spawned process").in("spawn");
   auto done = resume(*packet);

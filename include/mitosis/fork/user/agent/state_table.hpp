@@ -41,6 +41,7 @@ struct ChildSlot {
   std::uint64_t started_ns;               ///< CLOCK_MONOTONIC
   MachineId machine;                      ///< of the parent
   HandlerId handler;
+  HandlerId listed_as;  ///< in `ps`: of a tree's member its root's
   Generation generation;
   char policy[64];
   /// VMAs (by index) whose file is not the same on this machine: their pages are fetched.
@@ -65,6 +66,7 @@ struct ParentSlot {
   std::uint32_t shadow_pid;  ///< 0 with Cow<Off>, once copied
   std::int32_t parent_pidfd, shadow_pidfd, lifeline, descriptor_fd, image_fd, shared_fd;
   std::uint32_t flags;  ///< local::PrepareFlag
+  Generation of_tree;   ///< as Parent::of_tree
   HandlerId handler;
   Generation generation;
   AuthKey key;

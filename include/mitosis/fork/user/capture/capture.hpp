@@ -28,6 +28,7 @@ struct CaptureRequest {
   descriptor::OwnerRecord self = {};  ///< this machine: becomes owner 0
   Ancestry ancestry;                  ///< where the parent is itself a child
   PagemapMethod method = PagemapMethod::automatic;
+  Span<const descriptor::MemberRecord> tree;  ///< of a tree's root: all members
   Span<const ThreadState> threads;  ///< [0] is the leader; none: what the shadow said of its own
   std::uint64_t hidden_start = 0, hidden_end = 0;  ///< memory that the program does not have
 };
@@ -249,6 +250,7 @@ inline Result<Captured> capture_shadow(const CaptureRequest& request, const Pare
     }
   }
   facts.shared.describe(builder);
+  builder.tree.assign(request.tree.begin(), request.tree.end());
   builder.owners.push_back(request.self);
   for (const descriptor::OwnerRecord& owner : request.ancestry.owners) {
     builder.owners.push_back(owner);

@@ -146,8 +146,24 @@ inline Result<void> check_open_shared(const ParentFacts& facts) {
     return refuse(
         fmt::format("descriptor {} is of memory that it has also mapped shared; close it (the "
                     "mapping stays)",
-                    file.fd));
+                    file.number));
   }
+  return {};
+}
+
+/// What can be told of a process without its files and its shared memory.
+inline Result<void> check_process(pid_t pid, int process, const ParentCheck& check,
+                                  ParentFacts& facts) {
+  facts.pid = pid;
+  if (Result<void> ok = check_status(process, check, facts); !ok) return ok;
+  if (Result<void> ok = check_timers(process, facts); !ok) return ok;
+  const std::uint64_t pending = facts.thread_signals | facts.process_signals;
+  if (Result<void> ok = check_signals(pending, facts); !ok) return ok;
+  if (Result<void> ok = read_scheduler(pid, facts.scheduling); !ok) return ok;
+  Result<std::string> cwd = link_at(process, "cwd");
+  if (!cwd) return cwd.error();
+  if (cwd->ends_with(deleted_suffix)) return refuse("its working directory is deleted");
+  facts.cwd = std::move(*cwd);
   return {};
 }
 
@@ -162,29 +178,18 @@ inline Result<ParentFacts> check_parent(pid_t pid, Span<const std::int32_t> own_
     return detail::refuse("its pid namespace is not the agent's nor below it");
   }
   ParentFacts facts;
-  facts.pid = pid;
-  Result<UniqueFd> process = open_process(pid);
+  const Result<UniqueFd> process = open_process(pid);
   if (!process) return process.error();
-
-  if (Result<void> ok = detail::check_status(process->get(), check, facts); !ok) return ok.error();
-  if (Result<void> ok = detail::check_timers(process->get(), facts); !ok) return ok.error();
-  const std::uint64_t pending = facts.thread_signals | facts.process_signals;
-  if (Result<void> ok = detail::check_signals(pending, facts); !ok) return ok.error();
-  if (Result<void> ok = read_scheduler(pid, facts.scheduling); !ok) return ok.error();
-
+  if (Result<void> ok = detail::check_process(pid, process->get(), check, facts); !ok) {
+    return ok.error();
+  }
   Result<std::vector<OpenFile>> files = open_files(pid, process->get(), own_fds);
   if (!files) return files.error();
   facts.files = std::move(*files);
 
-  Result<std::string> cwd = link_at(process->get(), "cwd");
-  if (!cwd) return cwd.error();
-  if (cwd->ends_with(deleted_suffix)) return detail::refuse("its working directory is deleted");
-  facts.cwd = std::move(*cwd);
-
   // Last, because a clone() under way holds the memory map.
-  Result<SharedMemory> shared = copy_shared_mappings(process->get(), check.shared_budget);
-  if (!shared) return shared.error();
-  facts.shared = std::move(*shared);
+  if (Result<void> ok = add_shared_mappings(process->get(), facts.shared); !ok) return ok.error();
+  if (Result<void> ok = facts.shared.copy(check.shared_budget); !ok) return ok.error();
   if (Result<void> ok = detail::check_open_shared(facts); !ok) return ok.error();
   return facts;
 }

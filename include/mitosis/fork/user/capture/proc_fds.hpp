@@ -82,7 +82,7 @@ inline bool tells_async(descriptor::FileKind kind) noexcept {
 /// Flags and offset, locks, and the text where the kind has state in it.
 inline Result<void> read_fdinfo(const Target& target, OpenFile& file) {
   const Result<std::vector<char>> text =
-      read_at(target.process(), fmt::format("fdinfo/{}", file.fd).c_str(), max_fdinfo);
+      read_at(target.process(), fmt::format("fdinfo/{}", file.number).c_str(), max_fdinfo);
   if (!text) return text.error();
   const auto offset = number(field(view(*text), "pos"));
   const auto flags = number<std::uint32_t>(field(view(*text), "flags"), 8);
@@ -91,7 +91,9 @@ inline Result<void> read_fdinfo(const Target& target, OpenFile& file) {
   file.flags = *flags;
   const bool has_payload = payload_kind(file.kind) != nullptr;
   if (has_payload && (file.flags & O_PATH) != 0) return refuse_file(file, "opened with O_PATH");
-  if (Result<void> locks = read_locks(view(*text), file); !locks)
+  LockOwner owner;
+  if (target.is_tree()) owner = {target.pid(), file.member != target.member()};
+  if (Result<void> locks = read_locks(view(*text), file, owner); !locks)
     return locks;  // leases set O_ASYNC
   if ((file.flags & O_ASYNC) != 0 && !tells_async(file.kind)) {
     return refuse_file(file, "opened with O_ASYNC");
@@ -101,27 +103,30 @@ inline Result<void> read_fdinfo(const Target& target, OpenFile& file) {
 }
 
 /// The earlier descriptor of the same open file description, or null.
-inline const OpenFile* find_same(const Target& target, int fds, const OpenFile& file,
+inline const OpenFile* find_same(const Target& target, const OpenFile& file,
                                  std::vector<OpenFile>& earlier) {
   for (OpenFile& other : earlier) {
     if (other.inode == 0 && other.kind == descriptor::FileKind::standard_stream) {
       // Standard streams are looked at only where somebody else might share them.
       struct stat stream = {};
-      if (::fstatat(fds, std::to_string(other.fd).c_str(), &stream, 0) != 0) continue;
+      const std::string name = "fd/" + std::to_string(other.number);
+      if (::fstatat(target.process_of(other), name.c_str(), &stream, 0) != 0) continue;
       other.device = stream.st_dev;
       other.inode = stream.st_ino;
     }
     if (other.device != file.device || other.inode != file.inode || other.same_as >= 0) continue;
-    if (target.same(other.fd, file.fd)) return &other;
+    if (target.same(other, file)) return &other;
   }
   return nullptr;
 }
 
-/// Looks at one descriptor; `earlier` are those below it.
+/// Looks at one descriptor of the target's present member; `earlier` are those below it, and
+/// those of earlier members.
 inline Result<OpenFile> look_at(const Target& target, int fds, std::int32_t fd,
                                 std::vector<OpenFile>& earlier, SpareContent& spare) {
   OpenFile file;
-  file.fd = fd;
+  file.fd = file.number = fd;
+  file.member = target.member();
   const std::string name = std::to_string(fd);
   struct stat s = {};
   if (::fstatat(fds, name.c_str(), &s, 0) != 0) {
@@ -131,8 +136,9 @@ inline Result<OpenFile> look_at(const Target& target, int fds, std::int32_t fd,
   if (!link) return link.error();
   file.device = s.st_dev;
   file.inode = s.st_ino;
-  if (const OpenFile* same = find_same(target, fds, file, earlier); same != nullptr) {
+  if (const OpenFile* same = find_same(target, file, earlier); same != nullptr) {
     file.same_as = same->fd;
+    file.member = same->member;
     file.kind = same->kind;
     file.path = same->path;
     if (file.kind == descriptor::FileKind::standard_stream) return file;
@@ -147,6 +153,51 @@ inline Result<OpenFile> look_at(const Target& target, int fds, std::int32_t fd,
   return file;
 }
 
+/// A process's descriptors, as its /proc lists them.
+struct Descriptors {
+  UniqueFd directory;
+  std::vector<std::int32_t> numbers;  ///< ascending
+
+  static Result<Descriptors> of(int process) {
+    Result<UniqueFd> directory = open_at(process, "fd", O_DIRECTORY);
+    if (!directory) return directory.error();
+    Result<std::vector<std::int32_t>> numbers = list_fds(directory->get());
+    if (!numbers) return numbers.error();
+    return Descriptors{std::move(*directory), std::move(*numbers)};
+  }
+};
+
+/// The files of a process that is alone, or a tree's root; not yet their payloads.
+inline Result<std::vector<OpenFile>> look_at_all(const Target& target, const Descriptors& fds,
+                                                 Span<const std::int32_t> skipped,
+                                                 SpareContent& spare) {
+  std::vector<OpenFile> all;
+  for (const std::int32_t fd : fds.numbers) {
+    if (std::find(skipped.begin(), skipped.end(), fd) != skipped.end()) continue;
+    if (fd <= 2) {
+      OpenFile stream;
+      stream.fd = stream.number = fd;
+      stream.kind = descriptor::FileKind::standard_stream;
+      all.push_back(std::move(stream));
+      continue;
+    }
+    Result<OpenFile> file = look_at(target, fds.directory.get(), fd, all, spare);
+    if (!file) return file.error();
+    all.push_back(std::move(*file));
+  }
+  return all;
+}
+
+/// Now that all are known: what a file has to do with the others.
+inline Result<void> read_payload(Target& target, const std::vector<OpenFile>& all, OpenFile& file) {
+  const PayloadKind* const known = payload_kind(file.kind);
+  if (known == nullptr || file.same_as >= 0) return {};
+  target.turn_to(file.member);
+  if (Result<void> read = known->read(target, all, file); !read) return read;
+  file.info.clear();
+  return {};
+}
+
 }  // namespace detail
 
 /// All open files by ascending descriptor, without `skipped`; the first that cannot be captured is
@@ -154,32 +205,14 @@ inline Result<OpenFile> look_at(const Target& target, int fds, std::int32_t fd,
 /// a child's are its resumer's. `process` is an open /proc/PID; the process must not run.
 inline Result<std::vector<OpenFile>> open_files(pid_t pid, int process,
                                                 Span<const std::int32_t> skipped) {
-  Result<UniqueFd> fds = open_at(process, "fd", O_DIRECTORY);
+  const Result<detail::Descriptors> fds = detail::Descriptors::of(process);
   if (!fds) return fds.error();
-  Result<std::vector<std::int32_t>> numbers = detail::list_fds(fds->get());
-  if (!numbers) return numbers.error();
   Target target(pid, process);
   SpareContent spare;
-  std::vector<OpenFile> all;
-  for (const std::int32_t fd : *numbers) {
-    if (std::find(skipped.begin(), skipped.end(), fd) != skipped.end()) continue;
-    if (fd <= 2) {
-      OpenFile stream;
-      stream.fd = fd;
-      stream.kind = descriptor::FileKind::standard_stream;
-      all.push_back(std::move(stream));
-      continue;
-    }
-    Result<OpenFile> file = detail::look_at(target, fds->get(), fd, all, spare);
-    if (!file) return file.error();
-    all.push_back(std::move(*file));
-  }
-  // Now that all are known: what a file has to do with the others.
-  for (OpenFile& file : all) {
-    const detail::PayloadKind* const known = detail::payload_kind(file.kind);
-    if (known == nullptr || file.same_as >= 0) continue;
-    if (Result<void> read = known->read(target, all, file); !read) return read.error();
-    file.info.clear();
+  Result<std::vector<OpenFile>> all = detail::look_at_all(target, *fds, skipped, spare);
+  if (!all) return all;
+  for (OpenFile& file : *all) {
+    if (Result<void> read = detail::read_payload(target, *all, file); !read) return read.error();
   }
   return all;
 }

@@ -58,11 +58,10 @@ int query_shared(int maps, Result<void>& refused, Visit&& visit) {
 
 }  // namespace detail
 
-/// Finds all shared mappings and copies what they show of memory that no path leads to, at most
-/// `budget` bytes. Refuses the first that cannot be captured. What is private and cannot be (huge
-/// pages of hugetlbfs, devices) is rare, and found when the shadow is captured.
-inline Result<SharedMemory> copy_shared_mappings(int process, std::uint64_t budget) {
-  SharedMemory shared;
+/// Finds all shared mappings and adds what they show of memory that no path leads to. Refuses the
+/// first that cannot be captured. What is private and cannot be (huge pages of hugetlbfs, devices)
+/// is rare, and found when the shadow is captured.
+inline Result<void> add_shared_mappings(int process, SharedMemory& shared) {
   const auto visit = [&](const Mapping& m) -> Result<void> {
     if (Result<void> ok = check_mapping(m); !ok) return ok;
     return is_shared_object(m) ? shared.add(process, m) : Result<void>();
@@ -81,9 +80,7 @@ inline Result<SharedMemory> copy_shared_mappings(int process, std::uint64_t budg
       if (!done) break;
     }
   }
-  if (!done) return done.error();
-  if (Result<void> copied = shared.copy(budget); !copied) return copied.error();
-  return shared;
+  return done;
 }
 
 }  // namespace mitosis::capture

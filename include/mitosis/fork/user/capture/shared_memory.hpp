@@ -55,6 +55,8 @@ class SharedMemory {
     }
     return std::nullopt;
   }
+  /// The same objects without their pages: for a tree's member, whose root has those.
+  [[nodiscard]] SharedMemory names() const;
   /// All objects and their runs.
   void describe(DescriptorBuilder& builder) const;
   /// What holds the pages, in the order of their sources; none where there are none.
@@ -176,6 +178,19 @@ inline Result<void> SharedMemory::copy(std::uint64_t budget) {
   image_ = std::move(*image);
   for (SharedObject& object : objects_) object.fd.reset();
   return {};
+}
+
+inline SharedMemory SharedMemory::names() const {
+  SharedMemory same;
+  for (const SharedObject& object : objects_) {
+    SharedObject name;
+    name.device = object.device;
+    name.inode = object.inode;
+    name.bytes = object.bytes;
+    name.name = object.name;
+    same.objects_.push_back(std::move(name));
+  }
+  return same;
 }
 
 inline void SharedMemory::describe(DescriptorBuilder& builder) const {

@@ -80,9 +80,10 @@ struct PrepareProcess {
   std::int32_t pid = 0;
   HandlerId handler{};
   std::string policy;  ///< empty: the agent's default
+  bool alone = false;  ///< without the processes that it has made, as by fork()
   template <class A>
   void fields(A& a) {
-    a(pid, handler, policy);
+    a(pid, handler, policy, alone);
   }
 };
 
@@ -91,11 +92,12 @@ struct ProcessPrepared {
   static constexpr LocalType type = LocalType::process_prepared;
   AuthKey key;
   Generation generation{};
-  std::uint32_t threads = 0;
+  std::uint32_t threads = 0;     ///< of all its processes
   std::uint64_t stopped_ns = 0;  ///< how long the process stood still
+  std::uint32_t processes = 1;   ///< itself and those that it has made
   template <class A>
   void fields(A& a) {
-    a(key, generation, threads, stopped_ns);
+    a(key, generation, threads, stopped_ns, processes);
   }
 };
 

@@ -4,6 +4,8 @@
 //
 //   launcher -> agent   Resume
 //   agent -> launcher   ResumeOffer|Failed   + fds: descriptor, /dev/userfaultfd, [cache]
+//   of a tree's root: launcher -> agent   Members   + fds: the other members' connections
+//                     agent -> launcher   Done|Failed
 //   launcher -> agent   Adopt                + fd: a new userfaultfd, nothing registered yet
 //   agent -> launcher   Adopted|Failed
 //   restorer -> agent   Mapped               all of the parent's memory is mapped and registered
@@ -52,6 +54,18 @@ struct ResumeOffer {
   void fields(A& a) {
     a(generation, descriptor_bytes, has_cache, shared_objects, policy, socket, parent, machine,
       instance);
+  }
+};
+
+/// A tree's root hands over connections, one for each of the other members that have not ended, in
+/// their order: each is resumed over its own, by the same messages. None runs before all can. ->
+/// Done
+struct Members {
+  static constexpr LocalType type = LocalType::members;
+  std::uint32_t count = 0;
+  template <class A>
+  void fields(A& a) {
+    a(count);
   }
 };
 

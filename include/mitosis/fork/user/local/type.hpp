@@ -32,6 +32,7 @@ enum class LocalType : std::uint16_t {
   stats_text = 21,        ///< reply
   prepare_process = 22,   ///< request, process_prepared
   process_prepared = 23,  ///< reply
+  members = 24,           ///< request, done
 };
 
 /// No packet is longer: it must fit a unix socket's default send buffer.

@@ -20,7 +20,8 @@ namespace mitosis::restore {
 
 class FdRoom {
  public:
-  explicit FdRoom(const DescriptorView& view) {
+  /// `lowest`: what is below is spoken for.
+  explicit FdRoom(const DescriptorView& view, int lowest = 3) : first_(lowest) {
     for (const descriptor::FileRecord& file : view.files()) {
       first_ = std::max(first_, file.fd + 1);
       if (descriptor::FileKind{file.kind} != descriptor::FileKind::epoll) continue;
@@ -33,6 +34,8 @@ class FdRoom {
     }
   }
 
+  /// Above all of the child's.
+  [[nodiscard]] int first() const noexcept { return first_; }
   /// Moves a descriptor above the child's, close-on-exec. Errors name `about`.
   Result<UniqueFd> raise(UniqueFd fd, const char* about) const noexcept {
     if (fd.get() >= first_) return fd;
@@ -56,7 +59,7 @@ class FdRoom {
     return Error(limit ? Errc::limit_exceeded : Errc::system_call_failed, about, errno)
         .in("keep a descriptor; raise the limit on open files (ulimit -n)");
   }
-  int first_ = 3;
+  int first_;
 };
 
 }  // namespace mitosis::restore

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <mitosis/fork/user/restore/fd_room.hpp>
+#include <mitosis/fork/user/restore/file_range.hpp>
 #include <mitosis/fork/user/restore/files/content.hpp>
 #include <mitosis/fork/user/restore/files/counters.hpp>
 #include <mitosis/fork/user/restore/files/inet_socket.hpp>
@@ -22,21 +23,31 @@
 
 namespace mitosis::restore {
 
-/// One descriptor number of the child. At most one of `opened` and `same_as` is set; neither: the
-/// launcher's own descriptor of that number stays.
+/// One descriptor number of the child. At most one of `opened`, `same_as` and `from` is set; none:
+/// the launcher's own descriptor of that number stays.
 struct PlacedFile {
   int fd = -1;
   UniqueFd opened;
   int same_as = -1;  ///< an earlier number with the same open file description
+  int from = -1;     ///< the launcher's descriptor of it, which its tree's root has opened
   bool close_on_exec = false;
-  [[nodiscard]] bool is_launchers() const noexcept { return !opened && same_as < 0; }
+  [[nodiscard]] bool is_launchers() const noexcept { return !opened && same_as < 0 && from < 0; }
+};
+
+/// An entry of an epoll set whose file has another number by now, or whose set is another's.
+struct MovedEpoll {
+  std::int32_t epoll = -1;    ///< the set's number in the descriptor
+  int set = -1, source = -1;  ///< both of the launcher
+  files::EpollEntry entry;
 };
 
 /// The child's descriptors, ascending, its working directory, and what is done under their numbers.
 struct Files {
   std::vector<PlacedFile> placed;
-  UniqueFd cwd;  ///< none: the descriptor names none, the launcher's stays
+  FileRange own;  ///< those that the child has; the others are its tree's
+  UniqueFd cwd;   ///< none: the descriptor names none, the launcher's stays
   std::vector<LateEpoll> epolls;
+  std::vector<MovedEpoll> moved;
   std::vector<LateLock> locks;
   MadePaths made;
 
@@ -105,8 +116,13 @@ inline Result<void> check_epolls(const DescriptorView& view, std::vector<LateEpo
     const bool can = ::epoll_ctl(trial.get(), EPOLL_CTL_ADD, source, &event) == 0 ||
                      errno == EEXIST || errno == ELOOP;
     const int err = errno;
-    if (can) {
+    if (can && !moved && files.own.has(late.epoll)) {
       files.epolls.push_back(late);
+      continue;
+    }
+    if (can) {
+      const int set_now = files.now(late.epoll);
+      files.moved.push_back({late.epoll, set_now, source, late.entry});
       continue;
     }
     bool resumers = false;
@@ -120,11 +136,21 @@ inline Result<void> check_epolls(const DescriptorView& view, std::vector<LateEpo
   return {};
 }
 
+inline Result<void> open_cwd(const DescriptorView& view, Files& files) {
+  const char* const cwd = view.string(view.mm().cwd);
+  if (*cwd == '\0') return {};
+  files.cwd = UniqueFd(::open(cwd, O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (files.cwd) return {};
+  return Error(Errc::file_missing, cwd, errno).in("open the working directory");
+}
+
 }  // namespace detail
 
-/// Opens everything with the caller's identity, above the child's numbers.
+/// Opens everything with the caller's identity, above the child's numbers; of a tree's root what
+/// all of the tree have.
 inline Result<Files> open_files(const DescriptorView& view, const FdRoom& room) {
   Files files;
+  files.own = files_of(view, 0);
   Opening opening(view);
   files.placed.reserve(view.files().size());
   for (const descriptor::FileRecord& record : view.files()) {
@@ -148,11 +174,7 @@ inline Result<Files> open_files(const DescriptorView& view, const FdRoom& room) 
   if (Result<void> ok = detail::check_epolls(view, opening.epolls, files); !ok) return ok.error();
   files.locks = std::move(opening.locks);
   files.made = std::move(opening.made);
-  if (const char* cwd = view.string(view.mm().cwd); *cwd != '\0') {
-    UniqueFd fd(::open(cwd, O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!fd) return Error(Errc::file_missing, cwd, errno).in("open the working directory");
-    files.cwd = std::move(fd);
-  }
+  if (Result<void> ok = detail::open_cwd(view, files); !ok) return ok.error();
   return files;
 }
 

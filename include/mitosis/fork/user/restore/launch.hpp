@@ -15,12 +15,19 @@
 
 namespace mitosis::restore {
 
+/// Makes the other processes of a tree, whose root the calling process is to become; see
+/// grow_tree.hpp.
+inline Result<void> grow_tree(const Member& root, const local::ChannelView& agent,
+                              const ResumeRequest& request, local::Deadline deadline);
+
 /// Turns the calling process into a child: its pid, its standard streams, its children and its
 /// identity stay, all else becomes the parent's as of prepare. Does not return on success. On
 /// failure the caller is as before; close `agent` then, to have its agent forget the attempt.
 /// After the point of no return a failure ends the process with exit_not_restored, and the agent
-/// has been told why. The caller must be the process's only thread.
-inline Result<void> take_over(const local::ChannelView& agent, const ResumeRequest& request) {
+/// has been told why. The caller must be the process's only thread. A tree's root makes the others;
+/// `member` is one of these, whose launcher the root's has forked.
+inline Result<void> take_over(const local::ChannelView& agent, const ResumeRequest& request,
+                              const Member* member = nullptr) {
   const local::Deadline deadline = local::within(request.patience);
 
   // ---- 1. Ask for the descriptor ------------------------------------------------------------
@@ -29,7 +36,8 @@ inline Result<void> take_over(const local::ChannelView& agent, const ResumeReque
   if (!offer) return offer.error();
   const auto view = DescriptorView::parse(offer->descriptor.bytes());
   if (!view) return view.error();
-  if (offer->shared.size() != view->shared_objects().size()) {
+  const std::vector<UniqueFd>& shared = member == nullptr ? offer->shared : member->shared;
+  if (shared.size() != view->shared_objects().size()) {
     return Error(Errc::bad_message, "its shared memory").in("read the offer");
   }
 
@@ -41,8 +49,12 @@ inline Result<void> take_over(const local::ChannelView& agent, const ResumeReque
   if (Result<void> fits = check_machine(*view, here); !fits) return fits;
 
   // ---- 3. Get what it has: its files and timers, as the caller may ----------------------------
-  auto opened = open_all(*view, offer->userfaultfd_device.get(), agent.fd());
+  auto opened = open_all(*view, offer->userfaultfd_device.get(), agent.fd(), member);
   if (!opened) return opened.error();
+  if (!view->tree().empty()) {
+    const Member root{0, *view, opened->files, shared};
+    if (Result<void> grown = grow_tree(root, agent, request, deadline); !grown) return grown;
+  }
 
   auto timers = PosixTimers::make(*view);
   if (!timers) return timers.error();
@@ -64,8 +76,8 @@ inline Result<void> take_over(const local::ChannelView& agent, const ResumeReque
       !written) {
     return written;
   }
-  auto program = write_program(*view, *own, *opened, offer->cache.get(), offer->shared, *room,
-                               permitted, *timers, request.same_numbers);
+  auto program = write_program(*view, *own, *opened, offer->cache.get(), shared, *room, permitted,
+                               *timers, request.same_numbers);
   if (!program) return program.error();
 
   // ---- 6. Wait for the agent ------------------------------------------------------------------
@@ -83,3 +95,5 @@ inline Result<void> take_over(const local::ChannelView& agent, const ResumeReque
 }
 
 }  // namespace mitosis::restore
+
+#include <mitosis/fork/user/restore/grow_tree.hpp>

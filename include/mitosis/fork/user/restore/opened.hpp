@@ -9,6 +9,7 @@
 
 #include <mitosis/fork/user/restore/files.hpp>
 #include <mitosis/fork/user/restore/mapped_files.hpp>
+#include <mitosis/fork/user/restore/member.hpp>
 
 #include <cerrno>
 #include <utility>
@@ -25,10 +26,12 @@ struct Opened {
 
 /// Opens with the caller's identity. `userfaultfd` is /dev/userfaultfd, `socket` the agent's.
 /// What comes back has no features yet: the agent enables them, since that takes privilege.
-inline Result<Opened> open_all(const DescriptorView& view, int userfaultfd, int socket) {
-  const FdRoom room(view);
+/// `member`: of a tree, and not its root; or null.
+inline Result<Opened> open_all(const DescriptorView& view, int userfaultfd, int socket,
+                               const Member* member = nullptr) {
+  const FdRoom room(view, member == nullptr ? 3 : FdRoom(member->root).first());
   Opened opened;
-  auto files = open_files(view, room);
+  auto files = member == nullptr ? open_files(view, room) : inherit_files(view, room, *member);
   if (!files) return files.error();
   opened.files = std::move(*files);
   auto mapped = MappedFiles::open(view);

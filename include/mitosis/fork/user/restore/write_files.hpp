@@ -17,15 +17,15 @@ namespace mitosis::restore {
 
 /// How much more than two ops a file `write_files` needs.
 inline std::size_t late_ops(const Files& files) noexcept {
-  return 2 * files.epolls.size() + files.locks.size();
+  return files.epolls.size() + 2 * files.moved.size() + files.locks.size();
 }
 
 namespace detail {
-inline void write_entry(const LateEpoll& late, int set, ProgramWriter& program) {
+inline void write_entry(const files::EpollEntry& entry, int set, ProgramWriter& program) {
   epoll_event event = {};
-  event.events = late.entry.events;
-  event.data.u64 = late.entry.data;
-  program.op(SYS_epoll_ctl, set, EPOLL_CTL_ADD, late.entry.number, program.put_value(event));
+  event.events = entry.events;
+  event.data.u64 = entry.data;
+  program.op(SYS_epoll_ctl, set, EPOLL_CTL_ADD, entry.number, program.put_value(event));
 }
 }  // namespace detail
 
@@ -36,16 +36,18 @@ inline void write_files(const Files& files, std::initializer_list<int> stay,
   program.step("put the open files in place");
   if (files.cwd) program.op(SYS_fchdir, files.cwd.get());  // before its number is taken
   // An epoll set knows a file by the number it had when it was added, though it has moved since.
-  for (const LateEpoll& late : files.epolls) {
-    if (late.entry.number == late.entry.source) continue;
-    program.op(SYS_dup3, files.now(late.entry.source), late.entry.number, O_CLOEXEC);
-    detail::write_entry(late, files.now(late.epoll), program);
+  for (const MovedEpoll& moved : files.moved) {
+    if (!files.own.has(moved.epoll)) continue;
+    program.op(SYS_dup3, moved.source, moved.entry.number, O_CLOEXEC);
+    detail::write_entry(moved.entry, moved.set, program);
   }
   std::vector<int> keep(stay);
   for (const PlacedFile& file : files.placed) {
+    if (!files.own.has(file.fd)) continue;
     keep.push_back(file.fd);
     if (file.is_launchers()) continue;
-    const int from = file.opened ? file.opened.get() : file.same_as;
+    const int given = file.from >= 0 ? file.from : file.same_as;
+    const int from = file.opened ? file.opened.get() : given;
     program.op(SYS_dup3, from, file.fd, file.close_on_exec ? O_CLOEXEC : 0);
   }
   std::sort(keep.begin(), keep.end());
@@ -55,11 +57,10 @@ inline void write_files(const Files& files, std::initializer_list<int> stay,
     next = fd + 1;
   }
   program.op(SYS_close_range, next, ~0u, 0);
-  for (const LateEpoll& late : files.epolls) {
-    if (late.entry.number == late.entry.source) detail::write_entry(late, late.epoll, program);
-  }
+  for (const LateEpoll& late : files.epolls) detail::write_entry(late.entry, late.epoll, program);
   // Only now: closing any descriptor of a file gives its POSIX locks up.
   for (const LateLock& late : files.locks) {
+    if (!files.own.has(late.fd)) continue;
     program.op(SYS_fcntl, late.fd, F_SETLK, program.put_value(flock_of(late.lock)));
   }
 }

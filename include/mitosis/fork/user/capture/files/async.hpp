@@ -18,6 +18,10 @@ inline Result<files::Async> read_async(const Target& target, const OpenFile& fil
     if ((file.flags & O_ASYNC) == 0) return async;
     return refuse_file(file, "opened with O_ASYNC, and tells a process that cannot be seen");
   }
+  if (file.member != 0) {  // the root's launcher opens it, and would have itself told
+    if ((file.flags & O_ASYNC) == 0) return async;
+    return refuse_file(file, "opened with O_ASYNC by a child process");
+  }
   async.signal = static_cast<std::uint8_t>(::fcntl(copy, F_GETSIG));
   if (owner.type == F_OWNER_PGRP && owner.pid == ::getpgid(target.pid())) {
     async.owner = files::Owner::group;

@@ -72,7 +72,7 @@ inline Result<void> read_memory(Target& target, const std::vector<OpenFile>& all
   memory.locks = file.locks;
   if (memory.first == file.fd) {
     struct stat is = {};
-    const std::string name = "fd/" + std::to_string(file.fd);
+    const std::string name = "fd/" + std::to_string(file.number);
     if (::fstatat(target.process(), name.c_str(), &is, 0) != 0) {
       return Error(Errc::system_call_failed, "fstatat", errno).in("check open files");
     }

@@ -35,15 +35,14 @@ inline std::optional<files::EpollEntry> parse_epoll_line(std::string_view line) 
 }
 
 /// A descriptor of the process that is the file of this entry; -1 where it has none.
-inline std::int32_t source_of(const Target& target, const std::vector<OpenFile>& all, int epoll,
-                              const files::EpollEntry& entry, std::uint32_t nth) noexcept {
+inline std::int32_t source_of(const Target& target, const std::vector<OpenFile>& all,
+                              const OpenFile& set, const files::EpollEntry& entry,
+                              std::uint32_t nth) noexcept {
   for (const OpenFile& file : all) {  // as a rule it is still where it was
-    if (file.fd == entry.number && target.watches(epoll, entry.number, nth, file.fd)) {
-      return file.fd;
-    }
+    if (file.fd == entry.number && target.watches(set, entry.number, nth, file)) return file.fd;
   }
   for (const OpenFile& file : all) {
-    if (file.same_as < 0 && target.watches(epoll, entry.number, nth, file.fd)) return file.fd;
+    if (file.same_as < 0 && target.watches(set, entry.number, nth, file)) return file.fd;
   }
   return -1;
 }
@@ -61,7 +60,7 @@ inline Result<void> read_epoll(Target& target, const std::vector<OpenFile>& all,
     // Files that had the same number one after the other: the kernel counts them in this order.
     std::uint32_t nth = 0;
     for (const files::EpollEntry& other : set.entries) nth += other.number == entry->number;
-    entry->source = detail::source_of(target, all, file.fd, *entry, nth);
+    entry->source = detail::source_of(target, all, file, *entry, nth);
     if (entry->source < 0 || (entry->source != entry->number && entry->number <= 2)) {
       return refuse_file(file, fmt::format("an epoll set that watches a file, added as descriptor "
                                            "{}, which the process has no more",

@@ -20,7 +20,9 @@ namespace mitosis::capture {
 
 /// Move-only.
 struct OpenFile {
-  std::int32_t fd = -1;
+  std::int32_t fd = -1;      ///< its number in the descriptor
+  std::int32_t number = -1;  ///< in the process that has it: of a tree's members another
+  std::uint32_t member = 0;  ///< whose it is, of a tree; the first that has it
   descriptor::FileKind kind = descriptor::FileKind::regular;
   std::uint32_t flags = 0;    ///< open(2)'s, O_CLOEXEC included
   std::uint64_t offset = 0;   ///< bytes
@@ -40,7 +42,7 @@ inline Error refuse_file(int fd, std::string_view link, std::string_view what) {
   return Error(Errc::unsupported_file, about.c_str()).in("check open files");
 }
 inline Error refuse_file(const OpenFile& file, std::string_view what) {
-  return refuse_file(file.fd, file.path, what);
+  return refuse_file(file.number, file.path, what);
 }
 
 }  // namespace mitosis::capture

@@ -29,7 +29,7 @@ class SpareContent {
     if ((file.flags & (O_PATH | O_WRONLY)) != 0) return;
     const auto size = static_cast<std::uint64_t>(is.st_size);
     if (size > max_spare_file || size > max_spare_total - used_) return;
-    const std::string name = "fd/" + std::to_string(file.fd);
+    const std::string name = "fd/" + std::to_string(file.number);
     constexpr int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
     file.spare = UniqueFd(::openat(process, name.c_str(), flags));
     used_ += size;

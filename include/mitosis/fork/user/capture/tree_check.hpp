@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+// check_tree: may a process be prepared together with those that it has made, and what must be read
+// of them while all stand still. World: user.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <mitosis/fork/user/capture/parent_check.hpp>
+#include <mitosis/fork/user/capture/tree_fds.hpp>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mitosis::capture {
+
+/// A member, and who holds its threads.
+struct HeldProcess {
+  pid_t pid = 0, tracer = 0;
+};
+
+struct TreeFacts {
+  /// [0] is the root's: its files and its shared memory are those of all. The others name them.
+  std::vector<ParentFacts> of;
+  std::vector<std::int32_t> first_file;  ///< as TreeFiles::first
+};
+
+namespace detail {
+
+/// A child has its launcher's namespaces but for the numbers: all members must share theirs.
+inline Result<void> check_namespaces(int root, int member) {
+  for (const char* name : {"ns/net", "ns/mnt", "ns/pid", "ns/user", "ns/ipc", "root"}) {
+    struct stat a = {}, b = {};
+    if (::fstatat(root, name, &a, 0) == 0 && ::fstatat(member, name, &b, 0) == 0 &&
+        a.st_ino == b.st_ino && a.st_dev == b.st_dev) {
+      continue;
+    }
+    return refuse(std::string("it has another ") + name + " than the tree's root");
+  }
+  return {};
+}
+
+}  // namespace detail
+
+/// As check_parent, for the whole tree; [0] is the root. All must be held.
+inline Result<TreeFacts> check_tree(Span<const HeldProcess> members, std::uint64_t shared_budget) {
+  std::vector<UniqueFd> directories;
+  std::vector<TreeProcess> processes;
+  TreeFacts tree;
+  for (const HeldProcess& member : members) {
+    auto process = open_process(member.pid);
+    if (!process) return detail::of_process(process.error(), member.pid);
+    ParentFacts facts;
+    auto ok = detail::check_process(member.pid, process->get(), {true, member.tracer}, facts);
+    if (ok && !directories.empty()) {
+      ok = detail::check_namespaces(directories[0].get(), process->get());
+    }
+    if (!ok) return detail::of_process(ok.error(), member.pid);
+    processes.push_back({member.pid, process->get()});
+    directories.push_back(std::move(*process));
+    tree.of.push_back(std::move(facts));
+  }
+  Result<TreeFiles> files = open_tree_files(processes);
+  if (!files) return files.error();
+  tree.first_file = std::move(files->first);
+
+  SharedMemory& shared = tree.of[0].shared;
+  for (const TreeProcess& member : processes) {
+    if (Result<void> ok = add_shared_mappings(member.process, shared); !ok) {
+      return detail::of_process(ok.error(), member.pid);
+    }
+  }
+  if (Result<void> ok = shared.copy(shared_budget); !ok) return ok.error();
+  for (std::size_t i = 0; i < tree.of.size(); ++i) {
+    tree.of[i].files = std::move(files->of[i]);
+    if (i > 0) tree.of[i].shared = shared.names();
+  }
+  if (Result<void> ok = detail::check_open_shared(tree.of[0]); !ok) return ok.error();
+  return tree;
+}
+
+}  // namespace mitosis::capture

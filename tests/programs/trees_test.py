@@ -188,7 +188,7 @@ class Trees(ProgramTest):
         self.nothing_left()
 
     def test_refuses_by_name_and_harms_nobody(self):
-        """A child of a session that its parent has left; a pipe to a stranger."""
+        """A child of a session that its parent has left."""
         left = [PYTHON, "-c", "import os, sys, time\n"
                 "child = os.fork()\n"
                 "if child == 0:\n"
@@ -230,8 +230,51 @@ class Trees(ProgramTest):
             state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
             self.assertEqual(state, "Z")
         child.process.kill()
+        self.assertEqual(parent.ask("reap"), "True 7")
         self.assertEqual(parent.ask("end"), "True 100")
         self.assertEqual(parent.end(), 0)
+        self.nothing_left()
+
+    def forked(self, in_child, *words):
+        """A talker that has a child, which has done so and sleeps."""
+        return self.started(1, [PYTHON, "-c", "import os, socket, sys, time\n"
+                                "child = os.fork()\n"
+                                "if child == 0:\n"
+                                "    sys.stdin.close()\n"
+                                f"    {in_child}\n"
+                                "    print('ready', flush=True); time.sleep(1000)\n"
+                                "for line in sys.stdin: print(line.strip() + '!', flush=True)\n"
+                                "os.kill(child, 9)\n", *words])
+
+    def test_refuses_what_a_member_has(self):
+        parent = self.forked("kept = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)")
+        child = descendants(parent.pid)[0]
+        why = self.refusal(self.prepare, parent.pid)
+        self.assertIn(f"process {child}: descriptor 3", why)
+        self.assertIn("netlink", why)
+        self.assertEqual(parent.ask("hello"), "hello!")
+        self.assertEqual(pathlib.Path(f"/proc/{child}/stat").read_text().split()[2], "S")
+        self.assertEqual(parent.end(), 0)
+        self.nothing_left()
+
+    def test_a_member_that_fails_ends_all(self):
+        """A member's working directory that is not on the other machine."""
+        folder = self.machines.file("gone")
+        folder.mkdir()
+        parent = self.forked("os.chdir(sys.argv[1])", folder)
+        handler, key = self.prepare(parent.pid)
+        folder.rmdir()
+        for _ in range(3):
+            why = self.refusal(self.machines.mitosis, 2, "spawn", 1, handler, "--key", key,
+                               "--pidns")
+            self.assertIn(str(folder), why)
+        folder.mkdir()
+        child = self.spawn((handler, key), POLICIES[0])
+        self.assertEqual(child.ask("hello"), "hello!")
+        self.assertEqual(child.end(), 0)
+        self.assertEqual(parent.end(), 0)
+        self.machines.mitosis(1, "reclaim", handler)
+        self.nothing_left()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 import os
 import pathlib
 import subprocess
+import time
 
 from case import COMMAND, POLICIES, RESUMES, ProgramTest, main, needs
 from machines import PATIENCE, wait_for
@@ -234,6 +235,35 @@ class Trees(ProgramTest):
         self.assertEqual(parent.ask("end"), "True 100")
         self.assertEqual(parent.end(), 0)
         self.nothing_left()
+
+    def test_goes_on_where_the_agent_dies(self):
+        """The worker is killed at some moment of a capture: no process of the tree is held."""
+        parent = self.started(1, [PYTHON, TALKERS / "tree.py"])
+        deaths = 6  # more at a time, and the agent takes the worker for broken
+        for n in range(1, deaths + 1):
+            command = [COMMAND, "prepare", "--pid", parent.pid, "--handler", 1000 + n]
+            prepare = self.machines.start(1, command, stdout=subprocess.DEVNULL,
+                                          stderr=subprocess.DEVNULL)
+            time.sleep(n * 0.012)  # a moment, whichever it is
+            for worker in self.machines.workers(1):
+                os.kill(worker, 9)
+            prepare.wait(PATIENCE)
+            self.assertEqual(parent.ask("add 1"), f"{n} True {n}")
+            wait_for(lambda: self.machines.workers(1) and self.answers(1), "new worker")
+        for pid in [parent.pid, *descendants(parent.pid)]:
+            state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            self.assertIn(state, "SZR")
+        prepared = self.prepare(parent.pid)
+        child = self.spawn(prepared, POLICIES[0])
+        self.assertEqual(child.ask("add 1"), f"{deaths + 1} True {deaths + 1}")
+        self.assertEqual(child.end(), 0)
+        self.assertEqual(parent.end(), 0)
+
+    def answers(self, machine):
+        try:
+            return self.machines.mitosis(machine, "nil") is not None
+        except RuntimeError:
+            return False
 
     def forked(self, in_child, *words):
         """A talker that has a child, which has done so and sleeps."""

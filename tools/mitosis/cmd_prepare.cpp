@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: MIT
 // `mitosis prepare`: prepares a running process by its pid. World: user.
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <mitosis/fork/user/client/key_text.hpp>
 #include <mitosis/fork/user/local/messages.hpp>
 
 #include <nlohmann/json.hpp>
 
-#include <cerrno>
 #include <chrono>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "command.hpp"
+#include "key_file.hpp"
 #include "option.hpp"
 #include "values/handler.hpp"
 
@@ -28,19 +27,12 @@ struct PrepareArguments {
   bool json = false;
 };
 
-/// For its owner's eyes only. Made before anything is prepared: a key that cannot be kept is lost.
-Result<UniqueFd> open_key_file(const std::string& path) {
-  UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!file) return Error(Errc::system_call_failed, path.c_str(), errno).in("open the key file");
-  return file;
-}
-
 int run(const PrepareArguments& arguments) {
-  UniqueFd key_file;
+  std::optional<KeyFile> key_file;
   if (!arguments.key_file.empty()) {
-    auto opened = open_key_file(arguments.key_file);
+    auto opened = KeyFile::open(arguments.key_file);
     if (!opened) return fail("prepare", opened.error());
-    key_file = std::move(*opened);
+    key_file.emplace(std::move(*opened));
   }
   auto agent = local::connect(arguments.socket, std::chrono::seconds(5));
   if (!agent) return fail("prepare", agent.error());
@@ -50,12 +42,7 @@ int run(const PrepareArguments& arguments) {
 
   const std::string key = format_key(prepared->key);
   if (key_file) {
-    const std::string line = key + "\n";
-    if (::write(key_file.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
-      return fail(
-          "prepare",
-          Error(Errc::system_call_failed, arguments.key_file.c_str(), errno).in("write the key"));
-    }
+    if (auto kept = key_file->write(key + "\n"); !kept) return fail("prepare", kept.error());
   }
   if (arguments.json) {
     nlohmann::json out = {{"handler", static_cast<std::uint64_t>(arguments.request.handler)},
@@ -89,7 +76,7 @@ Command add_prepare(CLI::App& root) {
   app->add_option("--pid", arguments->request.pid, "the process")
       ->type_name("PID")
       ->required()
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, std::numeric_limits<pid_t>::max()));
   add_parsed(*app, "--handler", arguments->request.handler, parse_handler,
              "an id that no other parent of this machine has")
       ->type_name("ID")

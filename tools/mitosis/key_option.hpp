@@ -9,6 +9,7 @@
 #include <mitosis/base/result.hpp>
 #include <mitosis/fork/user/client/key_text.hpp>
 
+#include <cerrno>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -41,7 +42,11 @@ class KeyOption {
   [[nodiscard]] Result<AuthKey> get() const {
     if (given_->count() > 0) return key_;
     if (!file_.empty()) return read_file();
-    if (const char* text = environment(); text != nullptr) return parse_key_text(text);
+    if (const char* text = environment(); text != nullptr) {
+      const Result<AuthKey> key = parse_key_text(text);
+      if (!key) return Error(key.error()).in("read $MITOSIS_KEY");
+      return *key;
+    }
     return Error(Errc::invalid_argument, "give --key-file, --key or $MITOSIS_KEY").in("read a key");
   }
 
@@ -50,14 +55,17 @@ class KeyOption {
   /// appended to an older one. What it holds is not repeated, for it may be a secret.
   [[nodiscard]] Result<AuthKey> read_file() const {
     std::ifstream file;
+    errno = 0;
     if (file_ != "-") file.open(file_);
     std::istream& in = file_ == "-" ? std::cin : file;
     std::string text, more;
-    const auto refused = [this](const char* why) {
+    const auto refused = [this](const char* why, int err = 0) {
       const std::string name = file_ == "-" ? "standard input" : file_;
-      return Error(Errc::invalid_argument, (name + why).c_str()).in("read a key");
+      return Error(Errc::invalid_argument, (name + why).c_str(), err).in("read a key");
     };
-    if (!(in >> text)) return refused(in.bad() || !in.eof() ? " cannot be read" : " holds no key");
+    if (!(in >> text)) {
+      return in.bad() || !in.eof() ? refused(" cannot be read", errno) : refused(" holds no key");
+    }
     if (in >> more) return refused(" holds more than a key");
     const Result<AuthKey> key = parse_key_text(text);
     if (!key) return refused(" holds no key: a key is 32 hexadecimal digits");

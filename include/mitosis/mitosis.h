@@ -42,7 +42,8 @@ void mitosis_close(int sd);
  * `policy`: a name as "dct+prefetch8+local+cow", or NULL for the agent's default.
  * Returns MITOSIS_PARENT with *key filled in, and MITOSIS_CHILD in every child that is ever
  * resumed, in all of which memory is as of this call; or -1, and nothing has happened.
- * The process may exit afterwards: its handler stays until it is reclaimed. */
+ * The process may exit afterwards: its handler stays until it is reclaimed, or nobody has used it
+ * for the agent's --lease (60 s); see MITOSIS_PINNED. */
 int mitosis_prepare(int sd, uint64_t handler, const char* policy, struct mitosis_key* key);
 
 /** For mitosis_prepare_as: children need no key, whoever resumes them on whichever machine of the

@@ -9,6 +9,8 @@
 #include <signal.h>
 
 #include <chrono>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -48,6 +50,10 @@ class Ends : public ::testing::Test {
   }
   [[nodiscard]] std::string listed(std::uint32_t k) {
     return cluster.run(k, {"ps", "--json"}).text;
+  }
+  [[nodiscard]] std::string agents_log(std::uint32_t k) {
+    std::ifstream file(cluster.machines().agent(k).log());
+    return {std::istreambuf_iterator<char>(file), {}};
   }
   Cluster cluster;
 };

@@ -27,6 +27,8 @@ TEST_F(Ends, after_reclaim_a_missing_page_is_sigbus) {
   EXPECT_EQ(child.ask("write 0 100"), "ok 100");
   EXPECT_EQ(child.ask("touch 500"), "ended");
   EXPECT_EQ(child.end(), by_sigbus);
+  EXPECT_THAT(agents_log(2), HasSubstr("a child gets SIGBUS: machine 1: handler " +
+                                       std::to_string(prepared.handler)));
   idle.process().signal(SIGKILL);
   EXPECT_EQ(idle.end(), by_sigkill);
   const Outcome late = cluster.refused_child(2, prepared);

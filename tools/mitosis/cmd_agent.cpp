@@ -62,7 +62,8 @@ void add_options(CLI::App& app, AgentArguments& arguments) {
                  "this machine is served")
       ->type_name("FILE");
   app.add_option("--peer", arguments.peers,
-                 "another machine to connect to at the start; repeatable")
+                 "another machine that is known from the start, and connected to when it is first "
+                 "needed; repeatable")
       ->type_name("ID=HOST:PORT")
       ->expected(1)
       ->take_all();

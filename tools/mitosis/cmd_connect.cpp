@@ -35,7 +35,7 @@ Command add_connect(CLI::App& root) {
   CLI::App* app = root.add_subcommand("connect", "Make another machine known and connect to it");
   app->footer(
       "Parents that are prepared there can be resumed here from then on. Only root may do this;\n"
-      "`mitosis agent --peer` does the same at the agent's start.\n"
+      "`mitosis agent --peer` makes it known from the start, untried.\n"
       "Exits with 0 when the other agent answered and holds the same secret, else with 1.\n\n"
       "Example:\n"
       "  mitosis connect 1 10.0.0.1:7411");

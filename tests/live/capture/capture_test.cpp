@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <testbed/proc.hpp>
@@ -168,6 +169,22 @@ TEST_F(Capture, TheProgramRunsOnWhenTheAgentIsKilled) {
   for (int i = 0; i < 1000 && !alone(); ++i) ::usleep(10'000);
   EXPECT_TRUE(alone());
   EXPECT_EQ(prepare(parent.process().pid(), "99").status, 0) << "and nobody traces it";
+}
+
+TEST_F(Capture, APidThatNobodyHasAndAZombieAreRefusedAsWhatTheyAre) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  ASSERT_GT(child, 0);
+  siginfo_t ended = {};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT), 0);
+  const tools::Outcome zombie = prepare(child, "7");
+  EXPECT_EQ(zombie.status, 1);
+  EXPECT_TRUE(tools::contains(zombie.err, "it has exited")) << zombie.err;
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  const tools::Outcome gone = prepare(child, "7");
+  EXPECT_EQ(gone.status, 1);
+  EXPECT_TRUE(tools::contains(gone.err, "there is no process " + std::to_string(child)))
+      << gone.err;
 }
 
 TEST_F(Capture, OnlyWhomPtraceLetsTraceIt) {

@@ -40,8 +40,8 @@ TEST_P(EachCommand, CallsAnUnknownOptionWrongUsage) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cli, EachCommand,
-                         testing::Values("agent", "connect", "resume", "spawn", "run", "ps",
-                                         "reclaim", "policies", "stats", "nil", "demo"),
+                         testing::Values("agent", "connect", "prepare", "resume", "spawn", "run",
+                                         "ps", "reclaim", "policies", "stats", "nil", "demo"),
                          [](const auto& info) { return std::string(info.param); });
 
 struct Call {
@@ -60,15 +60,15 @@ TEST_P(WithoutAgent, SaysWhereItLookedAndWhatToDo) {
   EXPECT_EQ(outcome.out, "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Cli, WithoutAgent,
-                         testing::Values(Call{"connect", {"connect", "1", "10.0.0.1:7411"}, 1},
-                                         Call{"resume", {"resume", "1", "73", "--key", key}, 125},
-                                         Call{"spawn", {"spawn", "1", "73", "--key", key}, 1},
-                                         Call{"ps", {"ps"}, 1},
-                                         Call{"reclaim", {"reclaim", "1"}, 1},
-                                         Call{"stats", {"stats", "--json"}, 1},
-                                         Call{"nil", {"nil"}, 1}),
-                         [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Cli, WithoutAgent,
+    testing::Values(Call{"connect", {"connect", "1", "10.0.0.1:7411"}, 1},
+                    Call{"prepare", {"prepare", "--pid", "1", "--handler", "7"}, 1},
+                    Call{"resume", {"resume", "1", "73", "--key", key}, 125},
+                    Call{"spawn", {"spawn", "1", "73", "--key", key}, 1}, Call{"ps", {"ps"}, 1},
+                    Call{"reclaim", {"reclaim", "1"}, 1}, Call{"stats", {"stats", "--json"}, 1},
+                    Call{"nil", {"nil"}, 1}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Cli, WrongUsageIsTwoAndNamesTheArgument) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
@@ -76,6 +76,9 @@ TEST(Cli, WrongUsageIsTwoAndNamesTheArgument) {
       {{"fly"}, "`fly`"},
       {{"connect", "1"}, "ADDRESS"},
       {{"connect", "1", "host"}, "`host`"},
+      {{"prepare", "--handler", "7"}, "--pid"},
+      {{"prepare", "--handler", "7", "--pid", "python"}, "not in range 1 to 2147483647"},
+      {{"prepare", "--handler", "7", "--pid", "0"}, "--pid"},
       {{"resume", "one", "73"}, "`one`"},
       {{"resume", "1", "73"}, "--key-file"},
       {{"spawn", "1", "73", "--key", "short"}, "--key"},
@@ -110,7 +113,29 @@ TEST(Cli, TheKeyComesFromAFileOrTheEnvironmentToo) {
   EXPECT_TRUE(contains(bad.err, dir->file("bad"))) << bad.err;
   const Outcome none = run_command({"resume", "1", "73", "--key-file", dir->file("none")});
   EXPECT_EQ(none.status, 2);
-  EXPECT_TRUE(contains(none.err, "cannot be read")) << none.err;
+  EXPECT_TRUE(contains(none.err, "cannot be read (No such file or directory)")) << none.err;
+  const Outcome variable = run_command({"resume", "1", "73"}, {"MITOSIS_KEY=short"});
+  EXPECT_EQ(variable.status, 2);
+  EXPECT_TRUE(contains(variable.err, "$MITOSIS_KEY")) << variable.err;
+}
+
+TEST(Cli, APrepareThatFailsLeavesTheKeyFileAsItWas) {
+  auto dir = testbed::TempDir::create("mitosis-test");
+  ASSERT_TRUE(dir);
+  const auto prepare = [](const std::string& file) {
+    return run_command({"prepare", "--pid", "1", "--handler", "7", "--key-out", file});
+  };
+  const std::string earlier = dir->file("earlier"), fresh = dir->file("fresh");
+  std::ofstream(earlier) << key << "\n";
+  EXPECT_EQ(prepare(earlier).status, 1);
+  std::string kept;
+  std::ifstream(earlier) >> kept;
+  EXPECT_EQ(kept, key);
+  EXPECT_EQ(prepare(fresh).status, 1);
+  EXPECT_NE(::access(fresh.c_str(), F_OK), 0);
+  const Outcome nowhere = prepare(dir->file("none/key"));
+  EXPECT_EQ(nowhere.status, 1);
+  EXPECT_TRUE(contains(nowhere.err, dir->file("none/key"))) << nowhere.err;
 }
 
 TEST(Cli, AKeyFileWithMoreThanAKeyIsRefusedByName) {
@@ -145,6 +170,17 @@ TEST(Cli, AConfigurationFileIsCheckedLikeTheCommandLine) {
     EXPECT_TRUE(contains(outcome.err, named)) << outcome.err;
   }
   EXPECT_EQ(run_command({"agent", "--config", dir->file("none")}).status, 2);
+}
+
+TEST(Cli, AnAgentThatCannotSayThatItIsReadyDoesNotStart) {
+  if (::geteuid() != 0) GTEST_SKIP() << "an agent needs root";
+  auto dir = testbed::TempDir::create("mitosis-test");
+  ASSERT_TRUE(dir);
+  const Outcome outcome =
+      run_command({"agent", "-m", "1", "--listen", "127.0.0.1:0", "--socket", dir->file("socket"),
+                   "--ready-file", dir->file("none/ready")});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_TRUE(contains(outcome.err, dir->file("none/ready"))) << outcome.err;
 }
 
 // `mitosis run` preloads our library into a program that was built without the sanitizer.

@@ -77,6 +77,18 @@ inline Result<UniqueFd> open_local_socket(const std::string& path) {
   return local::listen(path);
 }
 
+/// Tells whoever waits for it that everything is served.
+inline Result<void> write_ready_file(const std::string& path) {
+  if (path.empty()) return {};
+  FILE* const file = std::fopen(path.c_str(), "we");
+  if (file == nullptr) {
+    return Error(Errc::system_call_failed, path.c_str(), errno).in("write the ready file");
+  }
+  std::fprintf(file, "%d\n", ::getppid());
+  if (std::fclose(file) == 0) return {};
+  return Error(Errc::system_call_failed, path.c_str(), errno).in("write the ready file");
+}
+
 /// In the worker: serves until SIGTERM (from the keeper) or until the keeper is gone.
 inline int run_worker(const AgentOptions& options, StateTable& table,
                       Worker::Inheritance inherited) {
@@ -91,11 +103,9 @@ inline int run_worker(const AgentOptions& options, StateTable& table,
   }
   spdlog::info("machine {} serves {} at {}", static_cast<std::uint32_t>(options.machine),
                options.socket, (*worker)->advertised());
-  if (!options.ready_file.empty()) {
-    if (FILE* file = std::fopen(options.ready_file.c_str(), "we"); file != nullptr) {
-      std::fprintf(file, "%d\n", ::getppid());
-      std::fclose(file);
-    }
+  if (auto r = write_ready_file(options.ready_file); !r) {
+    spdlog::error("{}", describe(r.error()));
+    if (table.worker_starts.load() == 1) return 1;  // later there may be children to serve
   }
   while (true) {
     const auto tick = (*worker)->tick();

@@ -12,6 +12,7 @@
 //   6. tell the caller
 #pragma once
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <mitosis/fork/user/agent/caller_rights.hpp>
@@ -23,9 +24,26 @@
 #include <mitosis/fork/user/capture/trace/clone.hpp>
 #include <mitosis/fork/user/local/caller_thread.hpp>
 
+#include <cerrno>
 #include <string>
 
 namespace mitosis::agent {
+
+namespace detail {
+
+/// Refuses what has no file tree: a pid that nobody has, and a zombie.
+inline Result<void> check_runs(pid_t pid) {
+  const std::string process = "/proc/" + std::to_string(pid);
+  struct stat tree = {};
+  if (::stat((process + "/root").c_str(), &tree) == 0 || errno != ENOENT) return {};
+  const bool exited = ::access(process.c_str(), F_OK) == 0;
+  const std::string about = exited ? "it has exited; its parent has not yet waited for it"
+                                   : "there is no process " + std::to_string(pid);
+  return Error(exited ? Errc::unsupported_process : Errc::invalid_argument, about.c_str())
+      .in("check the process");
+}
+
+}  // namespace detail
 
 inline Result<void> Session::prepare_process(const local::Packet& packet) {
   auto message = local::decode_packet<local::PrepareProcess>(Bytes(packet.bytes));
@@ -40,6 +58,7 @@ inline Result<void> Session::prepare_process(const local::Packet& packet) {
   if (pid <= 0 || pid == ::getpid() || pid == ::getppid()) {
     return failed(Error(Errc::invalid_argument, "not the pid of a process that can be prepared"));
   }
+  if (auto r = detail::check_runs(pid); !r) return failed(r.error());
   StepTimer timer(worker_.profile, policy->profile);
   auto parent = worker_.parents.reserve(message->handler, packet.sender.uid, pid,
                                         std::string(format(*policy).c_str()), !policy->cow);

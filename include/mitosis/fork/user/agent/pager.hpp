@@ -6,6 +6,7 @@
 
 #include <mitosis/base/result.hpp>
 #include <mitosis/base/unique_fd.hpp>
+#include <mitosis/fork/user/agent/refusal_log.hpp>
 #include <mitosis/fork/user/agent/served_child.hpp>
 #include <mitosis/fork/user/agent/state_table.hpp>
 #include <mitosis/fork/user/agent/working_sets.hpp>
@@ -139,6 +140,7 @@ class Pager {
   std::set<std::pair<Time, std::uint32_t>> timers_;
   std::vector<std::uint32_t> dying_;
   Time next_sweep_{};
+  RefusalLog lost_pages_{"a child gets SIGBUS", spdlog::level::warn};
   std::mutex mutex_;
   std::vector<std::function<void()>> commands_;
   std::atomic<bool> stopping_{false};

@@ -11,6 +11,8 @@
 
 #include <algorithm>
 #include <future>
+#include <string>
+#include <utility>
 
 namespace mitosis::agent {
 
@@ -191,6 +193,12 @@ inline void Pager::after(ServedChild& entry) {
   slot.cached.store(stats.cached, std::memory_order_relaxed);
   slot.zeros.store(stats.zeros, std::memory_order_relaxed);
   slot.fallbacks.store(stats.fallbacks, std::memory_order_relaxed);
+  if (stats.failed > 0 && !std::exchange(entry.lost_a_page, true)) {
+    const std::string who = "child " + std::to_string(slot.pid);
+    lost_pages_.add(Error(Errc::page_unavailable, who.c_str())
+                        .at_machine(slot.machine)
+                        .of_handler(slot.handler));
+  }
   if (entry.all_present != nullptr) {
     const Errc failed = entry.child->eager_error();
     if (failed != Errc::ok || entry.child->all_present() || entry.ended) {
@@ -230,6 +238,7 @@ inline void Pager::sweep() {
     }
   }
   std::erase_if(waiters_, [](const auto& w) { return w.second.first.expired(); });
+  lost_pages_.tick();
 }
 
 }  // namespace mitosis::agent

@@ -24,6 +24,7 @@ struct ServedChild {
   std::shared_ptr<WorkingSet> known;  ///< what the children of its parent fetch first
   Time timer = Time::never;
   bool ended = false;
+  bool lost_a_page = false;  ///< and the log tells so
   struct Waiting {
     std::promise<Result<void>> told;
   };

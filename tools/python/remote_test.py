@@ -58,6 +58,12 @@ def fails(how):
 def slow():
     time.sleep(60)
 
+try:
+    mitosis.remote(len)
+except TypeError as error:
+    assert "@mitosis.remote()" in str(error), error
+else:
+    raise AssertionError("a function is no machine")
 assert fails.__doc__ == "Fails." and fails.__name__ == "fails"
 tell("square", lambda: square(777, then=lambda x: x + 1))
 tell("again", lambda: square(778))

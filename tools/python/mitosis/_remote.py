@@ -110,6 +110,10 @@ def remote(machine: int = HERE, *, worker: str | None = None,
     without one the call waits as long as the child runs. RemoteError: the child died or could not
     be made. What holds for `prepare` holds for the caller; its other threads go on in the child.
     """
+    if callable(machine):  # @mitosis.remote: the function would be taken for a machine
+        raise TypeError("remote takes a machine and gives a decorator: write @mitosis.remote() "
+                        "or @mitosis.remote(machine=2)")
+
     def decorate(function: collections.abc.Callable[P, R]) -> collections.abc.Callable[P, R]:
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -8,8 +8,10 @@
 #include <string>
 #include <vector>
 
-/// Parses; 0, or prints why not and gives main's return value in `status` with false.
+/// True where they are understood; else prints why not, or the help, and `status` is what main is
+/// to return: 2, or 0 after the help.
 inline bool parse_flags(CLI::App& app, int argc, char** argv, int& status) {
+  app.name(argv[0]);
   std::vector<std::string> words;
   for (int i = argc - 1; i > 0; --i) {  // CLI11 takes them last to first
     std::string word = argv[i];
@@ -20,7 +22,7 @@ inline bool parse_flags(CLI::App& app, int argc, char** argv, int& status) {
     app.parse(std::move(words));
     return true;
   } catch (const CLI::ParseError& error) {
-    status = app.exit(error);
+    status = app.exit(error) == 0 ? 0 : 2;
     return false;
   }
 }

@@ -33,7 +33,9 @@ int main(int argc, char** argv) {
   std::printf("time %d\n", cnt++);
 
   mitosis_key key;
-  const int who = fork_prepare(sd, handler_id, &key);  // the children go on from here
+  // The children go on from here. What is pinned stays after this process, whatever the lease.
+  const int who = pin ? mitosis_prepare_as(sd, handler_id, nullptr, MITOSIS_PINNED, &key)
+                      : fork_prepare(sd, handler_id, &key);
   if (who < 0) {
     std::fprintf(stderr, "simple_parent: %s\n", mitosis_strerror());
     return 1;

@@ -73,10 +73,18 @@ class Capture : public testing::Test {
     spec.directory = machines_->directory().file("1");
     std::ifstream(spec.directory + "/secret") >> spec.secret;
     spec.network = machines_->networks().parent.fd();
-    auto agent = testbed::AgentProcess::start(spec);
-    if (!agent) return agent.error();
-    machines_->parent_agent() = std::move(*agent);
-    return {};
+    // The killed one's guard may still end what it served, and listens meanwhile.
+    const auto deadline = Clock::now() + patience;
+    while (true) {
+      auto agent = testbed::AgentProcess::start(spec);
+      if (agent) {
+        machines_->parent_agent() = std::move(*agent);
+        return {};
+      }
+      const bool listens = tools::contains(describe(agent.error()), "another agent listens");
+      if (!listens || Clock::now() > deadline) return agent.error();
+      ::usleep(20'000);
+    }
   }
   Puppet start(int threads, std::vector<std::string> as = {}) {
     as.insert(as.end(), {"/usr/bin/python3", "-B", counters_, std::to_string(threads)});
@@ -158,7 +166,8 @@ TEST_F(Capture, TheProgramRunsOnWhenTheAgentIsKilled) {
     ::kill(keeper, SIGKILL);
     (void)asks->wait(Clock::now() + patience);
     expect_well(parent);
-    ASSERT_TRUE(start_agent_anew().ok());
+    const auto anew = start_agent_anew();
+    ASSERT_TRUE(anew.ok()) << describe(anew.error());
   }
   // Nobody is left: not the capturers, not the shadows.
   const auto alone = [&] {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Who has sent a packet: that very process, never another that has its pid by now. World: user.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <mitosis/fork/user/agent/process_owner.hpp>
@@ -90,6 +91,22 @@ TEST_P(SenderTest, WhoHasEndedIsNobodyElse) {
 
 INSTANTIATE_TEST_SUITE_P(Kernels, SenderTest, ::testing::Bool(),
                          [](const auto& info) { return info.param ? "passed" : "found"; });
+
+TEST(Packet, WhoseDescriptorsFindNoRoomSaysSo) {
+  int pair[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+  const local::Channel ours{UniqueFd(pair[0])}, theirs{UniqueFd(pair[1])};
+  ASSERT_TRUE(
+      theirs.send(local::Nil{}, local::within(std::chrono::seconds(5)), Span<const int>(pair, 2)));
+  rlimit before = {}, none = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  none = {0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto packet = ours.receive(local::within(std::chrono::seconds(5)));
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_FALSE(packet);
+  EXPECT_EQ(packet.code(), Errc::limit_exceeded);
+}
 
 }  // namespace
 }  // namespace mitosis::agent

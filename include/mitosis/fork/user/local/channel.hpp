@@ -177,7 +177,12 @@ inline Result<Packet> ChannelView::receive(Deadline deadline) const {
       if (fd >= 0) packet.sender_pidfd = UniqueFd(fd);
     }
   }
-  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+  if ((message.msg_flags & MSG_CTRUNC) != 0) {
+    return Error(Errc::limit_exceeded,
+                 "no room for the file descriptors of a packet; raise the limit on open files")
+        .in("local call");
+  }
+  if ((message.msg_flags & MSG_TRUNC) != 0) {
     return Error(Errc::bad_message, "a local packet is too long").in("local call");
   }
   packet.bytes.resize(static_cast<std::size_t>(n));

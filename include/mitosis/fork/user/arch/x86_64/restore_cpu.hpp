@@ -72,7 +72,8 @@ inline Result<void> check_xfeatures(std::uint64_t parents, std::uint64_t ours) n
 inline constexpr bool knows_cpu_features = true;
 
 /// Whether this CPU has an instruction set extension, by its name in /proc/cpuinfo; true for a
-/// name that no program's code hangs on (most are about the kernel's side).
+/// name that no program's code hangs on (most are about the kernel's side). 3dnowprefetch is one:
+/// Linux adds it to every 64-bit AMD CPU, whatever CPUID says (arch/x86/kernel/cpu/amd.c).
 inline bool has_cpu_feature(std::string_view name) noexcept {
   struct Feature {
     std::string_view name;
@@ -132,7 +133,6 @@ inline bool has_cpu_feature(std::string_view name) noexcept {
                                          {"lahf_lm", x86_cpu_LAHF64_SAHF64},
                                          {"abm", x86_cpu_LZCNT},
                                          {"sse4a", x86_cpu_SSE4A},
-                                         {"3dnowprefetch", x86_cpu_PREFETCHW},
                                          {"xop", x86_cpu_XOP},
                                          {"fma4", x86_cpu_FMA4},
                                          {"tbm", x86_cpu_TBM},

@@ -1,0 +1,61 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Emulated machines do what tests rely on: they boot, talk, lose each other, die and come back."""
+
+import unittest
+
+from case import run_or_skip
+from cluster import Cluster
+from machine import MachineLost
+
+
+class Machines(unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = cls.enterClassContext(Cluster(3))
+        cls.machines = cls.cluster.machines
+
+    def test_each_runs_the_stock_kernel_and_sees_the_others(self):
+        self.assertTrue(self.cluster.release.startswith("6.1."), self.cluster.release)
+        for machine in self.machines:
+            for other in self.machines:
+                machine.must("busybox", "ping", "-c", "1", "-W", "10", other.address)
+
+    def test_output_and_status_come_back(self):
+        said = self.machines[0].run("sh", "-c", "echo out; echo err >&2; exit 7")
+        self.assertEqual(said, (7, "out\nerr\n"))
+        self.assertEqual(self.machines[0].run("/no/such/program")[0], 127)
+
+    def test_a_program_that_does_not_end_is_ended(self):
+        self.assertEqual(self.machines[1].run("sleep", "100", seconds=1)[0], -1)
+
+    def test_the_host_is_there_but_cannot_be_written(self):
+        path = __file__ + ".written"
+        self.machines[0].must("sh", "-c", f"echo new > {path} && test -s {path}")
+        self.assertNotEqual(self.machines[1].run("test", "-e", path)[0], 0)
+        with self.assertRaises(FileNotFoundError):
+            open(path, encoding="utf-8")
+
+    def test_a_cable_can_be_pulled_and_plugged_in_again(self):
+        first, last = self.machines[0], self.machines[2]
+        self.cluster.switch.unplug(2)
+        self.assertNotEqual(first.run("busybox", "ping", "-c", "2", "-W", "1", last.address)[0], 0)
+        self.cluster.switch.plug(2)
+        first.must("busybox", "ping", "-c", "1", "-W", "10", last.address)
+
+    def test_a_killed_machine_is_noticed_and_can_be_started_again(self):
+        machine = self.machines[2]
+        machine.must("touch", "/run/before")
+        begun = machine.begin("sleep", "100")
+        machine.kill()
+        with self.assertRaises(MachineLost):
+            machine.finish(begun)
+        machine.start()
+        machine.wait()
+        self.assertNotEqual(machine.run("test", "-e", "/run/before")[0], 0)
+        self.machines[0].must("busybox", "ping", "-c", "1", "-W", "10", machine.address)
+
+
+if __name__ == "__main__":
+    run_or_skip()

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""The private network of emulated machines: an Ethernet switch of unix datagram sockets.
+
+It needs nothing of the host's network, and a test can pull a machine's cable or lose its frames.
+"""
+
+import os
+import random
+import selectors
+import socket
+import threading
+
+FRAME_BYTES = 65536
+
+
+class Switch:
+    """Every frame of a machine goes to all others. A context; `ports` tells QEMU's two paths."""
+
+    def __init__(self, folder, machines, seed=1):
+        self._paths = [(os.path.join(folder, f"eth{i}"), os.path.join(folder, f"port{i}"))
+                       for i in range(machines)]
+        self._plugged = [True] * machines
+        self._loss = [0.0] * machines
+        self._random = random.Random(seed)
+        self._ports = []
+
+    def __enter__(self):
+        self._selector = selectors.DefaultSelector()
+        self._stop, wake = socket.socketpair()
+        self._selector.register(wake, selectors.EVENT_READ, None)
+        self._wake = wake
+        for number, (_, ours) in enumerate(self._paths):
+            port = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            port.setblocking(False)
+            port.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+            port.bind(ours)
+            self._ports.append(port)
+            self._selector.register(port, selectors.EVENT_READ, number)
+        self._thread = threading.Thread(target=self._forward, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.close()
+        self._thread.join()
+        self._selector.close()
+        self._wake.close()
+        for port in self._ports:
+            port.close()
+
+    def netdev(self, number):
+        """QEMU's -netdev for that machine."""
+        theirs, ours = self._paths[number]
+        return (f"dgram,id=net0,local.type=unix,local.path={theirs},"
+                f"remote.type=unix,remote.path={ours}")
+
+    def unplug(self, number):
+        """From now on no frame of that machine's goes or comes."""
+        self._plugged[number] = False
+
+    def plug(self, number):
+        self._plugged[number] = True
+
+    def lose(self, number, part):
+        """That part (0 to 1) of the frames that the machine sends is lost."""
+        self._loss[number] = part
+
+    def _forward(self):
+        while True:
+            for key, _ in self._selector.select():
+                if key.data is None:
+                    return
+                self._forward_from(key.data)
+
+    def _forward_from(self, source):
+        for _ in range(64):
+            try:
+                frame = self._ports[source].recv(FRAME_BYTES)
+            except BlockingIOError:
+                return
+            if not self._plugged[source] or self._random.random() < self._loss[source]:
+                continue
+            for number, (theirs, _) in enumerate(self._paths):
+                if number == source or not self._plugged[number]:
+                    continue
+                try:
+                    self._ports[number].sendto(frame, theirs)
+                except OSError:
+                    pass  # that machine is off, or its queue is full: Ethernet loses frames

@@ -1,10 +1,21 @@
 # SPDX-License-Identifier: MIT
-# A shell with job control: a coprocess that adds, and a pipeline in the background, each a process
-# group of its own. Answers line by line.
+# A shell with job control: a coprocess that adds, and two pipelines in the background, each a
+# process group of its own; the leader of the second ends at once. Answers line by line.
 set -m
 coproc ADDER { total=0; while read -r n; do total=$((total + n)); echo "$total"; done; }
 sleep 100000 | cat &
-pipeline=$(jobs -p %+)
+true | sleep 100001 &
+last=$!
+while kill -0 "$(jobs -p %3)" 2> /dev/null; do :; done
+
+# The names of those in a job's process group.
+names() {
+  local stat name group
+  for stat in /proc/[0-9]*/stat; do
+    read -r _ name _ _ group _ < "$stat" && [ "$group" = "$(jobs -p "$1")" ] && echo -n "$name "
+  done 2> /dev/null
+}
+
 echo ready
 while read -r word n; do
   case $word in
@@ -13,18 +24,13 @@ while read -r word n; do
       read -r total <&"${ADDER[0]}"
       echo "$total"
       ;;
-    group) # who is in the pipeline's
-      for stat in /proc/[0-9]*/stat; do
-        read -r _ name _ _ group _ < "$stat" && [ "$group" = "$pipeline" ] && echo -n "$name "
-      done
-      echo
-      ;;
+    group) echo "$(names "$n")" ;;
     end)
-      kill %+
-      wait %+
+      kill "$n"
+      wait "$n"
       echo "$?"
       ;;
   esac
 done
-kill %+ 2> /dev/null
+kill %2 %3 "$last" 2> /dev/null
 exit 0

@@ -264,7 +264,7 @@ TEST(HostileDescriptor, ATree) {
   EXPECT_EQ(after([](auto& b) { b.tree[1].group = 3; }), "tree[1].group: no such member");
   EXPECT_EQ(after([](auto& b) { b.tree[1].session = 3; }), "tree[1].session: no such member");
   EXPECT_EQ(after([](auto& b) { b.tree[1].exit_signal = 65; }), "tree[1].exit_signal: over 64");
-  EXPECT_EQ(after([](auto& b) { b.tree[1].flags = 2; }), "tree[1].flags: unknown");
+  EXPECT_EQ(after([](auto& b) { b.tree[1].flags = 4; }), "tree[1].flags: unknown");
   EXPECT_EQ(after([](auto& b) { b.tree[2].first_file = 10; }),
             "tree[2].first_file: before the previous one's");
   EXPECT_EQ(after([](auto& b) { b.tree[2].first_file = ~0u; }), "tree[2].first_file: over 1048577");

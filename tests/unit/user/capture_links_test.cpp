@@ -63,8 +63,19 @@ TEST_F(TreeLinks, LeadersAreFoundAlsoBehindTheirFollowers) {
   EXPECT_EQ(members[4].session, 3u);
 }
 
-TEST_F(TreeLinks, AGroupWhoseLeaderIsGoneIsRefused) {
+TEST_F(TreeLinks, AGroupWhoseLeaderIsGoneGetsOneThatIsToo) {
   add(11, 0, 9, 5);
+  add(12, 0, 9, 5);
+  ASSERT_TRUE(link_members(links, members));
+  ASSERT_EQ(members.size(), 4u);
+  EXPECT_EQ(members[3].pid, 9u);
+  EXPECT_EQ(members[3].flags, descriptor::member_gone);
+  for (std::size_t i = 1; i < members.size(); ++i) EXPECT_EQ(members[i].group, 3u);
+}
+
+TEST_F(TreeLinks, AGroupOfAStrangerIsRefused) {
+  add(11, 0, 9, 5);
+  links[1].leader_lives = true;
   EXPECT_THAT(refusal(), HasSubstr("process 11 is of process group 9"));
 }
 

@@ -135,8 +135,11 @@ TEST_F(RestoreFileKinds, TheResumersStreamsMayBeFilesThatNoSetCanWatch) {
   const auto files = open();
   (void)::dup2(input.get(), STDIN_FILENO);
   ASSERT_TRUE(files.ok()) << files.error().subject.c_str();
-  ASSERT_EQ(files->epolls.size(), 2u);
+  ASSERT_EQ(files->epolls.size(), 1u);
   EXPECT_EQ(files->epolls[0].entry.number, 5);
+  ASSERT_EQ(files->moved.size(), 1u);
+  EXPECT_EQ(files->moved[0].entry.number, 77);
+  EXPECT_EQ(files->moved[0].source, files->now(5));
   EXPECT_GT(files->now(5), 77) << "no descriptor of the launcher's is at a number that is needed";
 }
 

@@ -21,7 +21,7 @@ inline Error check_tree(const Sections& s) noexcept {
       return leader == no_leader || leader < members.size();
     };
     if (i == 0 ? m.parent != 0 : m.parent >= i) return bad("parent", "not before it");
-    if ((members[m.parent].flags & member_zombie) != 0) return bad("parent", "has ended");
+    if (has_ended(members[m.parent])) return bad("parent", "has ended");
     if (m.pid == 0 || m.pid > 0x7fffffffu) return bad("pid", "no process number");
     for (std::size_t j = 0; j < i; ++j) {
       if (members[j].pid == m.pid) return bad("pid", "another member's");

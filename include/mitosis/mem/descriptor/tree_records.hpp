@@ -19,8 +19,9 @@ inline constexpr std::uint32_t no_leader = 0xffffffffu;
 
 enum MemberFlag : std::uint32_t {
   member_zombie = 1,  ///< has ended, and its parent has not been told; it has no descriptor
+  member_gone = 2,    ///< the same, but it was waited for: it only has led a process group
 };
-inline constexpr std::uint32_t member_known_flags = member_zombie;
+inline constexpr std::uint32_t member_known_flags = member_zombie | member_gone;
 
 /// A process of the tree. [0] is the root, whose descriptor this is; a parent comes before its
 /// children, which are in the order of their making. Each of the others is prepared under a handler
@@ -41,5 +42,10 @@ struct MemberRecord {
                    ///< to the next member's, are this one's, and what others share with it
 };
 static_assert(sizeof(MemberRecord) == 64);
+
+/// It runs no more.
+constexpr bool has_ended(const MemberRecord& member) noexcept {
+  return (member.flags & (member_zombie | member_gone)) != 0;
+}
 
 }  // namespace mitosis::descriptor

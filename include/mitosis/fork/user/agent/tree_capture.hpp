@@ -229,6 +229,9 @@ class TreeCapture {
                                        ? static_cast<std::uint32_t>(seen.facts.first_file[k++])
                                        : seen.records[i - 1].first_file;
     }
+    for (std::size_t i = members_.size(); i < seen.records.size(); ++i) {  // leaders that are gone
+      seen.records[i].first_file = seen.records[i - 1].first_file;
+    }
     return seen;
   }
 

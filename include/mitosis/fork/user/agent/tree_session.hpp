@@ -18,7 +18,7 @@ inline Result<MemberImages> Session::fetch_members(const Image& root, std::uint3
   const auto tree = root.view().tree();
   for (std::size_t i = 1; i < tree.size(); ++i) {
     const descriptor::MemberRecord member = tree[i];
-    if ((member.flags & descriptor::member_zombie) != 0) continue;
+    if (descriptor::has_ended(member)) continue;
     auto image = fetch(root.name().machine, HandlerId{member.handler}, member.key, uid);
     if (!image) return image.error().in("fetch a tree");
     if ((*image)->name().generation != Generation{member.generation}) {
@@ -35,7 +35,7 @@ inline Result<void> Session::resume_root(const local::Resume& message,
   std::size_t running = 1;
   const auto tree = image->view().tree();
   for (std::size_t i = 1; i < tree.size(); ++i) {
-    running += (tree[i].flags & descriptor::member_zombie) == 0;
+    running += descriptor::has_ended(tree[i]) ? 0 : 1;
   }
   // Only a spawn into a pid namespace has fetched them.
   if (ticket_ == nullptr || members_.size() + 1 != running) return detail::needs_namespace();

@@ -2,6 +2,9 @@
 // How the processes of a tree belong together: parents, process groups, sessions. World: user.
 #pragma once
 
+#include <signal.h>
+#include <unistd.h>
+
 #include <fmt/format.h>
 
 #include <mitosis/fork/user/capture/proc_text.hpp>
@@ -19,6 +22,7 @@ namespace mitosis::capture {
 struct ProcessLinks {
   char state = 0;
   std::uint32_t group = 0, session = 0;  ///< pids of their leaders
+  bool leader_lives = false;             ///< of the group
   std::uint32_t exit_signal = 0;
   std::uint32_t threads = 0;
   std::uint32_t status = 0;  ///< of a zombie: as of waitpid(2)
@@ -53,6 +57,7 @@ inline Result<ProcessLinks> read_links(pid_t pid) {
   }
   links.group = field[5];
   links.session = field[6];
+  links.leader_lives = ::access(fmt::format("/proc/{}", links.group).c_str(), F_OK) == 0;
   links.threads = field[20];
   links.exit_signal = field[38];
   links.status = field[52];
@@ -61,7 +66,8 @@ inline Result<ProcessLinks> read_links(pid_t pid) {
 
 /// Fills in groups and sessions of `members`, whose `pid` and `parent` are known; `links` are
 /// theirs in the same order. What cannot be made again is refused: sessions begin with their leader
-/// and are handed down, and so do groups, whose leader must be there.
+/// and are handed down. A group whose leader has ended and was waited for gets one that does the
+/// same, behind the other members.
 inline Result<void> link_members(const std::vector<ProcessLinks>& links,
                                  std::vector<descriptor::MemberRecord>& members) {
   using descriptor::no_leader;
@@ -75,7 +81,7 @@ inline Result<void> link_members(const std::vector<ProcessLinks>& links,
     }
     return no_leader;
   };
-  for (std::size_t i = 0; i < members.size(); ++i) {
+  for (std::size_t i = 0; i < links.size(); ++i) {
     descriptor::MemberRecord& m = members[i];
     m.session = leader(links[i].session);
     m.group = leader(links[i].group);
@@ -87,10 +93,19 @@ inline Result<void> link_members(const std::vector<ProcessLinks>& links,
       return refuse(i, fmt::format("is of session {}, and its parent of {}", links[i].session,
                                    links[m.parent].session));
     }
-    if (m.group == no_leader && links[i].group != links[0].group) {
+    if (m.group != no_leader || links[i].group == links[0].group) continue;
+    if (links[i].leader_lives || members.size() == descriptor::max_members) {
       return refuse(i, fmt::format("is of process group {}, whose leader is not of its tree",
                                    links[i].group));
     }
+    descriptor::MemberRecord gone = {};
+    gone.pid = links[i].group;
+    gone.parent = m.parent;
+    gone.session = m.session;
+    gone.exit_signal = SIGCHLD;
+    gone.flags = descriptor::member_gone;
+    gone.group = m.group = static_cast<std::uint32_t>(members.size());
+    members.push_back(gone);
   }
   return {};
 }

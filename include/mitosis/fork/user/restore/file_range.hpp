@@ -26,7 +26,7 @@ inline FileRange files_of(const DescriptorView& root, std::size_t member) noexce
   if (tree.empty()) return range;
   range.first = static_cast<std::int32_t>(tree[member].first_file);
   for (std::size_t i = member + 1; i < tree.size(); ++i) {
-    if ((tree[i].flags & descriptor::member_zombie) != 0) continue;
+    if (descriptor::has_ended(tree[i])) continue;
     range.end = static_cast<std::int32_t>(tree[i].first_file);
     break;
   }

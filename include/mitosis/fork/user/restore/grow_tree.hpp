@@ -32,7 +32,7 @@ namespace detail {
 struct Tree {
   const Member& root;
   const ResumeRequest& request;
-  const TreeGate& gate;
+  const TreeGate &led, &joined;           ///< all process groups have their leaders, their members
   const std::vector<UniqueFd>& channels;  ///< by member; none for the root and what has ended
   local::Deadline deadline;
   [[nodiscard]] descriptor::MemberRecord at(std::size_t i) const noexcept {
@@ -41,8 +41,8 @@ struct Tree {
   [[nodiscard]] std::size_t size() const noexcept { return root.root.tree().size(); }
 };
 
-inline bool has_ended(const descriptor::MemberRecord& member) noexcept {
-  return (member.flags & descriptor::member_zombie) != 0;
+inline bool is_gone(const descriptor::MemberRecord& member) noexcept {
+  return (member.flags & descriptor::member_gone) != 0;
 }
 
 inline Error cannot_grow(const descriptor::MemberRecord& member, const char* what, int err) {
@@ -66,29 +66,32 @@ inline Result<void> fork_children(const Tree& tree, std::uint32_t index) {
   return {};
 }
 
-/// The member's process group. Its leader makes it before the gate opens; the others join then.
+/// The member's process group. Its leader makes it before the gate opens; the others join then,
+/// before the second opens: a leader may end then.
 inline Result<void> take_group(const Tree& tree, std::uint32_t index) {
   const descriptor::MemberRecord self = tree.at(index);
   const std::uint32_t leader = self.group == descriptor::no_leader ? 0 : self.group;
   if (leader == index && ::getpgrp() != ::getpid() && ::setpgid(0, 0) != 0) {
     return cannot_grow(self, "lead its process group", errno);
   }
-  if (Result<void> all = tree.gate.pass(tree.deadline); !all) return all;
+  if (Result<void> all = tree.led.pass(tree.deadline); !all) return all;
   const auto group = static_cast<pid_t>(tree.at(leader).pid);
   if (::getpgrp() != group && ::setpgid(0, group) != 0) {
     return cannot_grow(self, "join its process group", errno);
   }
-  return {};
+  return tree.joined.pass(tree.deadline);
 }
 
-/// Its children that have ended have done so before it runs: no signal tells it a second time.
+/// Its children that have ended have done so before it runs: no signal tells it a second time. Who
+/// is gone is waited for.
 inline Result<void> await_ended(const Tree& tree, std::uint32_t index) {
   for (std::uint32_t i = index + 1; i < tree.size(); ++i) {
     const descriptor::MemberRecord child = tree.at(i);
-    if (child.parent != index || !has_ended(child)) continue;
+    if (child.parent != index || !descriptor::has_ended(child)) continue;
     siginfo_t info = {};
     const auto pid = static_cast<id_t>(child.pid);
-    while (::waitid(P_PID, pid, &info, WEXITED | WNOWAIT | __WALL) != 0) {
+    const int how = WEXITED | __WALL | (is_gone(child) ? 0 : WNOWAIT);
+    while (::waitid(P_PID, pid, &info, how) != 0) {
       if (errno != EINTR) return cannot_grow(child, "wait for its end", errno);
     }
   }
@@ -121,8 +124,9 @@ inline Result<void> settle_member(const Tree& tree, std::uint32_t index) {
 /// In its launcher. A failure ends it, and with it the tree: the agent hears of it.
 [[noreturn]] inline void become_member(const Tree& tree, std::uint32_t index) {
   Result<void> done = settle_member(tree, index);
-  if (done && has_ended(tree.at(index))) end_as(tree.at(index).status);
-  if (has_ended(tree.at(index))) ::_exit(exit_not_restored);
+  const descriptor::MemberRecord self = tree.at(index);
+  if (done && descriptor::has_ended(self)) end_as(self.status);
+  if (descriptor::has_ended(self)) ::_exit(exit_not_restored);
   const local::ChannelView channel(tree.channels[index].get());
   for (const UniqueFd& other : tree.channels) {  // whose end is to be seen when they end
     if (other && other.get() != channel.fd()) ::close(other.get());
@@ -143,7 +147,7 @@ inline Result<std::vector<UniqueFd>> connect_members(const Member& root,
   std::vector<UniqueFd> ours(tree.size()), theirs;
   std::vector<int> handed;
   for (std::size_t i = 1; i < tree.size(); ++i) {
-    if (has_ended(tree[i])) continue;
+    if (descriptor::has_ended(tree[i])) continue;
     int pair[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
       return cannot_grow(tree[i], "a connection", errno);
@@ -169,9 +173,11 @@ inline Result<void> grow_tree(const Member& root, const local::ChannelView& agen
   }
   const auto channels = detail::connect_members(root, agent, deadline);
   if (!channels) return channels.error();
-  const auto gate = TreeGate::make(static_cast<std::uint32_t>(root.root.tree().size()));
-  if (!gate) return gate.error();
-  return detail::settle_member({root, request, *gate, *channels, deadline}, 0);
+  const auto launchers = static_cast<std::uint32_t>(root.root.tree().size());
+  const auto led = TreeGate::make(launchers), joined = TreeGate::make(launchers);
+  if (!led) return led.error();
+  if (!joined) return joined.error();
+  return detail::settle_member({root, request, *led, *joined, *channels, deadline}, 0);
 }
 
 }  // namespace mitosis::restore

@@ -99,6 +99,7 @@ class Child : private CacheWaiter {
   void pump_eager() noexcept;
 
   // foreseen.hpp: what other children fetched first
+  void go_on_foreseeing(const Plan& plan) noexcept;
   void record(const Plan& plan) noexcept;
   void pump_foreseen() noexcept;
 

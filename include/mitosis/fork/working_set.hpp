@@ -45,32 +45,51 @@ class WorkingSet {
   std::uint64_t pages_ = 0;
 };
 
-/// How far a child has come with what a WorkingSet told it when it began.
+/// How far a child has come with what a WorkingSet told it when it began. Not all at once: bringing
+/// much would keep the processors from the child that runs. The set is in the order of use, so a
+/// child gets its beginning, and twice as much each time that it has to wait for a page.
 class Foreseen {
  public:
+  static constexpr std::uint64_t first_pages = 128;
+
   Foreseen() noexcept = default;
   /// The set must outlive this; what is added to it later does not count.
-  explicit Foreseen(const WorkingSet& set) noexcept : set_(&set), end_(set.size()) {}
+  explicit Foreseen(const WorkingSet& set) noexcept
+      : set_(&set), end_(set.size()), allowed_(first_pages), step_(first_pages) {}
 
-  [[nodiscard]] bool empty() const noexcept { return at_ == end_; }
-  /// The rest of the range that is next; not if empty.
+  /// The child had to wait.
+  void allow_more() noexcept {
+    step_ *= 2;
+    allowed_ = step_;
+  }
+  /// There is nothing (more) to be brought for now.
+  [[nodiscard]] bool empty() const noexcept { return at_ == end_ || allowed_ == 0; }
+  /// What is next, of one range; not if empty.
   [[nodiscard]] PageRange next() const noexcept {
     const PageRange range = (*set_)[at_];
-    return {range.first + into_, range.count - into_};
+    const std::uint64_t left = range.count - into_;
+    return {range.first + into_, left < allowed_ ? left : allowed_};
   }
-  /// The first pages of next() are done with; not more than it has.
-  void skip(std::uint64_t pages) noexcept {
+  /// The first pages of next() need nothing; not more than it has.
+  void pass(std::uint64_t pages) noexcept {
     into_ += pages;
     if (into_ < (*set_)[at_].count) return;
     ++at_;
     into_ = 0;
   }
+  /// The first pages of next() are on their way.
+  void bring(std::uint64_t pages) noexcept {
+    allowed_ -= pages;
+    pass(pages);
+  }
+  /// Nothing any more.
   void clear() noexcept { at_ = end_; }
 
  private:
   const WorkingSet* set_ = nullptr;
   unsigned at_ = 0, end_ = 0;
   std::uint64_t into_ = 0;
+  std::uint64_t allowed_ = 0, step_ = 0;
 };
 
 }  // namespace mitosis

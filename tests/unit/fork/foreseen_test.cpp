@@ -74,6 +74,22 @@ TEST(Foreseen, TheSecondChildGetsWhatTheFirstOneFetched) {
   EXPECT_EQ(second.script.landings, 0u);
 }
 
+TEST(Foreseen, AChildGetsTheBeginningAndMoreEachTimeItWaits) {
+  WorkingSet known;
+  known.add({page(160), 240});
+  known.add({page(100), 50});
+  known.add({page(400), 20});
+  Driven<Window8> t;
+  t.child.foresee(known, late);
+  t.complete_all();
+  EXPECT_EQ(t.child.stats().fetched, Foreseen::first_pages);
+  t.child.on_fault(page(160 + Foreseen::first_pages));
+  t.complete_all();
+  EXPECT_EQ(t.child.stats().fetched, 310u);  // all that there is
+  t.child.on_fault(page(1000));              // zeros: nothing that it waits for
+  EXPECT_TRUE(t.child.idle());
+}
+
 TEST(Foreseen, AfterTheFirstMomentsNothingIsRecorded) {
   WorkingSet known;
   Driven<Window8> t;

@@ -22,7 +22,7 @@ void Child<P, Pf>::serve(PageNumber page, Time deadline) noexcept {
   if constexpr (P::profiled) profile_.record(ProfileStep::plan, began, platform_.now());
   post(plan, deadline);  // first: the wire works while we do
   carry_out(plan, page, deadline);
-  if constexpr (P::prefetch > 0) record(plan);
+  if constexpr (P::prefetch > 0) go_on_foreseeing(plan);
   if constexpr (P::prefetch > 0) {
     for (engine_.read_ahead(platform_.cache(), plan); plan.count > 0;
          engine_.read_ahead(platform_.cache(), plan)) {

@@ -20,6 +20,15 @@ void Child<P, Pf>::foresee(WorkingSet& known, Time record_until) noexcept {
   }
 }
 
+/// A fault that had to wait: more of what is known is due. What it reads itself is recorded.
+template <LegalPolicy P, Platform Pf>
+void Child<P, Pf>::go_on_foreseeing(const Plan& plan) noexcept {
+  if (plan.action != Action::read && plan.action != Action::wait) return;
+  record(plan);
+  foreseen_.allow_more();
+  pump_foreseen();
+}
+
 /// A fault's reads, of which the first is its page and the others lie behind it.
 template <LegalPolicy P, Platform Pf>
 void Child<P, Pf>::record(const Plan& plan) noexcept {

@@ -21,7 +21,7 @@ void Engine<P, A>::next_foreseen(Foreseen& pages, C& cache, Plan& plan) noexcept
     const Place place = at(next.first);
     PageNumber stop = place.end < next.end() ? place.end : next.end();
     if (place.state != PageState::remote) {
-      pages.skip(stop - next.first);
+      pages.pass(stop - next.first);
       continue;
     }
     if (vma_end(next.first, place) < stop) stop = vma_end(next.first, place);
@@ -37,7 +37,7 @@ void Engine<P, A>::next_foreseen(Foreseen& pages, C& cache, Plan& plan) noexcept
         plan.key = place.key;
       }
       if (state != CacheState::absent) {
-        pages.skip(count);
+        pages.pass(count);
         if (state == CacheState::present) break;
         continue;
       }
@@ -46,7 +46,7 @@ void Engine<P, A>::next_foreseen(Foreseen& pages, C& cache, Plan& plan) noexcept
     const std::uint64_t posted =
         post(OpKind::prefetch, {next.first, count}, place.key, cache, plan);
     if (posted == 0) return;  // no slot: when one is free again
-    pages.skip(posted);
+    pages.bring(posted);
   }
   plan.more = !pages.empty();
 }

@@ -67,7 +67,7 @@ class Pager {
   Result<void> adopt(const Newcomer& newcomer, bool resumed);
   /// Brings every page of a child with Eager; returns when they are there.
   Result<void> bring_all(std::uint64_t id, Time deadline);
-  /// A child's memory is mapped and it begins to run: with Prefetch it gets at once what the
+  /// A child's memory is mapped and it begins to run: with Prefetch it gets ahead what the
   /// children of its parent fetched first here. Does not wait.
   void foresee(std::uint64_t id);
   /// Stops serving a child whose resume has failed.

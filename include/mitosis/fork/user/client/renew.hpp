@@ -26,12 +26,12 @@ class Randomness {
     Loaded loaded;
     (void)::dl_iterate_phdr(&count, &loaded);
     if (loaded.changes != 0 && loaded.changes == found_at_) return;
-    found_at_ = loaded.changes;
-    generators_ = {};
     (void)::dl_iterate_phdr(&collect, &loaded);
     for (std::size_t i = 0; i < most; ++i) {
-      if (loaded.names[i] != nullptr) generators_[i] = functions_of(loaded.names[i]);
+      // At no moment none: another thread may be cloning the process.
+      generators_[i] = loaded.names[i] != nullptr ? functions_of(loaded.names[i]) : Generator{};
     }
+    found_at_ = loaded.changes;
   }
   /// In a child, before anything else of it runs: the kernel seeds its generators anew.
   void renew() const noexcept {

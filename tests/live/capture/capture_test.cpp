@@ -73,18 +73,11 @@ class Capture : public testing::Test {
     spec.directory = machines_->directory().file("1");
     std::ifstream(spec.directory + "/secret") >> spec.secret;
     spec.network = machines_->networks().parent.fd();
-    // The killed one's guard may still end what it served, and listens meanwhile.
-    const auto deadline = Clock::now() + patience;
-    while (true) {
-      auto agent = testbed::AgentProcess::start(spec);
-      if (agent) {
-        machines_->parent_agent() = std::move(*agent);
-        return {};
-      }
-      const bool listens = tools::contains(describe(agent.error()), "another agent listens");
-      if (!listens || Clock::now() > deadline) return agent.error();
-      ::usleep(20'000);
-    }
+    // It waits for the killed one's guard, which listens until it has ended what that one served.
+    auto agent = testbed::AgentProcess::start(spec);
+    if (!agent) return agent.error();
+    machines_->parent_agent() = std::move(*agent);
+    return {};
   }
   Puppet start(int threads, std::vector<std::string> as = {}) {
     as.insert(as.end(), {"/usr/bin/python3", "-B", counters_, std::to_string(threads)});

@@ -10,8 +10,10 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <spdlog/spdlog.h>
 
@@ -25,6 +27,7 @@
 #include <mitosis/policy/parse.hpp>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <ctime>
 
@@ -64,14 +67,28 @@ inline Result<UniqueFd> open_device() noexcept {
   return device;
 }
 
-/// Removes the socket of an agent that died; one that still answers is left alone.
+/// Whether the process that began to listen at the other end has died: what still holds its socket
+/// open is the guard of a killed agent (unix(7): SO_PEERCRED is as of listen(2)).
+inline bool listener_has_died(const local::Channel& connection) noexcept {
+  ucred who = {};
+  socklen_t bytes = sizeof who;
+  const int got = ::getsockopt(connection.fd(), SOL_SOCKET, SO_PEERCRED, &who, &bytes);
+  return got == 0 && who.pid > 0 && ::kill(who.pid, 0) != 0 && errno == ESRCH;
+}
+
+/// Removes the socket of an agent that died; one that still runs is left alone. A guard that ends a
+/// killed agent's children is waited for.
 inline Result<UniqueFd> open_local_socket(const std::string& path) {
   if (const auto slash = path.rfind('/'); slash != std::string::npos && slash > 0) {
     ::mkdir(path.substr(0, slash).c_str(), 0755);
   }
-  if (local::connect(path, std::chrono::milliseconds(200)).ok()) {
-    return Error(Errc::invalid_argument, (path + ": another agent listens there").c_str())
-        .in("start the agent");
+  const auto until = std::chrono::steady_clock::now() + 2 * Keeper::stop_deadline;
+  while (const auto other = local::connect(path, std::chrono::milliseconds(200))) {
+    if (!listener_has_died(*other) || std::chrono::steady_clock::now() > until) {
+      return Error(Errc::invalid_argument, (path + ": another agent listens there").c_str())
+          .in("start the agent");
+    }
+    (void)::usleep(20'000);  // nothing tells of its end
   }
   ::unlink(path.c_str());
   return local::listen(path);

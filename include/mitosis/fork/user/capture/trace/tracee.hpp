@@ -80,10 +80,15 @@ class Tracee {
     const Result<TracedThread::Stop> stop = thread.wait(clock);
     if (!stop && stop.code() == Errc::child_died && &thread != threads_.data()) return false;
     if (!stop && stop.code() == Errc::timed_out) {
+      const std::string where = wait_channel(thread.tid());
+      if (where == "0") {  // in no sleep: the machine is too busy
+        const auto what = fmt::format("its thread {} gets no processor; try again", thread.tid());
+        return Error(Errc::timed_out, what.c_str()).in("stop the process");
+      }
       return refuse(
           fmt::format("its thread {} cannot be stopped: it sleeps in {} (a vfork, or a "
                       "device that does not answer)",
-                      thread.tid(), wait_channel(thread.tid())));
+                      thread.tid(), where));
     }
     if (!stop) return stop.error();
     if (*stop != TracedThread::Stop::held) return refuse("it is stopped by a signal (SIGSTOP)");

@@ -53,6 +53,9 @@ int mitosis_prepare(int sd, uint64_t handler, const char* policy, struct mitosis
 #define MITOSIS_ENDS_WITH_CALLER 2u
 /** ... or no lease ends it: it stays until it is reclaimed or the agent ends. */
 #define MITOSIS_PINNED 4u
+/** What of its open files cannot come along is left out, not refused: named on standard error; in a
+ * child its descriptor reads as ended and refuses writes. */
+#define MITOSIS_LOSSY 8u
 /** mitosis_prepare with any of these `flags`. */
 int mitosis_prepare_as(int sd, uint64_t handler, const char* policy, unsigned flags,
                        struct mitosis_key* key);

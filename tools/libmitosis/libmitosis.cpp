@@ -5,6 +5,9 @@
 
 #include <mitosis/mitosis.hpp>
 
+#include <unistd.h>
+
+#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <string>
@@ -17,7 +20,7 @@ static_assert(sizeof(mitosis_key) == sizeof(AuthKey::bytes));
 static_assert(MITOSIS_HERE == static_cast<std::uint32_t>(MachineId::none));
 static_assert(MITOSIS_KEYLESS == local::prepare_keyless &&
               MITOSIS_ENDS_WITH_CALLER == local::prepare_ends_with_caller &&
-              MITOSIS_PINNED == local::prepare_pinned);
+              MITOSIS_PINNED == local::prepare_pinned && MITOSIS_LOSSY == local::prepare_lossy);
 static_assert(MITOSIS_ELIMIT == static_cast<int>(Errc::last) &&
               MITOSIS_EWRONG_KEY == static_cast<int>(Errc::wrong_key) &&
               MITOSIS_EVDSO == static_cast<int>(Errc::vdso_mismatch) &&
@@ -89,6 +92,10 @@ int mitosis_prepare_as(int sd, uint64_t handler, const char* policy, unsigned fl
   const auto prepared = client::prepare(sd, HandlerId{handler}, policy, flags);
   if (!prepared) return fail(prepared.error());
   if (prepared->child) return MITOSIS_CHILD;
+  for (const std::string& lost : prepared->dropped) {
+    std::fprintf(stderr, "mitosis: prepare: dropped from process %d: %s\n", ::getpid(),
+                 lost.c_str());
+  }
   if (key != nullptr) std::memcpy(key->bytes, prepared->key.bytes, sizeof(key->bytes));
   return MITOSIS_PARENT;
 }

@@ -40,6 +40,10 @@ int run(const PrepareArguments& arguments) {
   auto prepared = agent->call<local::ProcessPrepared>(arguments.request, deadline);
   if (!prepared) return fail("prepare", prepared.error().of_handler(arguments.request.handler));
 
+  for (const std::string& lost : prepared->dropped) {
+    fmt::print(stderr, "mitosis: prepare: dropped from process {}: {}\n", arguments.request.pid,
+               lost);
+  }
   const std::string key = format_key(prepared->key);
   if (key_file) {
     if (auto kept = key_file->write(key + "\n"); !kept) return fail("prepare", kept.error());
@@ -50,6 +54,7 @@ int run(const PrepareArguments& arguments) {
                           {"processes", prepared->processes},
                           {"threads", prepared->threads},
                           {"stopped_us", static_cast<double>(prepared->stopped_ns) * 1e-3}};
+    if (!prepared->dropped.empty()) out["dropped"] = prepared->dropped;
     if (!key_file) out["key"] = key;
     fmt::print("{}\n", out.dump());
   } else if (!key_file) {
@@ -87,6 +92,10 @@ Command add_prepare(CLI::App& root) {
       ->type_name("FILE");
   app->add_flag("--alone", arguments->request.alone,
                 "leave the processes that it has made where they are, as fork() does");
+  app->add_flag(
+      "--lossy", arguments->request.lossy,
+      "open files that cannot come along are left out, each with a warning: in a child the\n"
+      "descriptor reads as ended and refuses writes");
   add_json(*app, arguments->json);
   add_socket(*app, arguments->socket);
   return {app, [arguments] { return run(*arguments); }};

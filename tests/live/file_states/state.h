@@ -22,6 +22,8 @@
 
 /* Whether this is a child by now, which a state may have to know: its connections are closed. */
 extern int is_child;
+/* mitosis_prepare_as's; 0 unless a setup changes it. */
+extern unsigned prepare_flags;
 /* A directory of the test's, for both machines. */
 extern const char* folder;
 /* A path in it. */

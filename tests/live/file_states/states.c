@@ -8,6 +8,7 @@
 #include <mitosis/mitosis.h>
 
 int is_child = 0;
+unsigned prepare_flags = 0;
 const char* folder = "";
 
 const char* in_folder(const char* name) {
@@ -45,7 +46,7 @@ int main(int argc, char** argv) {
     states[i].setup();
     const int sd = mitosis_open();
     struct mitosis_key key;
-    const int who = mitosis_prepare(sd, strtoull(argv[2], NULL, 10), NULL, &key);
+    const int who = mitosis_prepare_as(sd, strtoull(argv[2], NULL, 10), NULL, prepare_flags, &key);
     if (who < 0) {
       say("error %s", mitosis_strerror());
       return 1;

@@ -13,6 +13,8 @@ from ._library import Key, SpawnedChild, library
 HERE: int = 0xFFFFFFFF
 #: What mitosis_prepare returns in a child.
 _CHILD = 1
+#: MITOSIS_LOSSY.
+_LOSSY = 8
 
 
 class Error(OSError):
@@ -98,16 +100,19 @@ class Agent:
                  traceback: types.TracebackType | None) -> None:
         self.close()
 
-    def prepare(self, handler: int, policy: str | None = None) -> str | None:
+    def prepare(self, handler: int, policy: str | None = None, *,
+                lossy: bool = False) -> str | None:
         """Prepares this process under `handler`, an integer unique on this machine.
 
         Returns the auth key (32 hexadecimal digits) in this process, and None in every child that
         is ever resumed from here. `policy` is a name as "dct+prefetch8+local+cow"; None: the
-        agent's default. All threads come along. Callbacks: see at_fork.
+        agent's default. All threads come along. Callbacks: see at_fork. `lossy`: open files that
+        cannot come along are left out, each told on standard error; else they are refused.
         """
         key = Key()
         _hooks.run_before()
-        which = library.mitosis_prepare(self._sd, handler, _text(policy), ctypes.byref(key))
+        which = library.mitosis_prepare_as(self._sd, handler, _text(policy), _LOSSY if lossy else 0,
+                                           ctypes.byref(key))
         if which == _CHILD:
             _hooks.run_child()
             return None

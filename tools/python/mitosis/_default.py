@@ -23,9 +23,9 @@ def close() -> None:
         _agent = None
 
 
-def prepare(handler: int, policy: str | None = None) -> str | None:
+def prepare(handler: int, policy: str | None = None, *, lossy: bool = False) -> str | None:
     """Agent.prepare: the auth key in the parent, None in a child."""
-    return _default().prepare(handler, policy)
+    return _default().prepare(handler, policy, lossy=lossy)
 
 
 def prepare_process(pid: int, handler: int, policy: str | None = None) -> str:

@@ -53,7 +53,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         ("ping", c_int, [c_int, machine]),
         ("stats", c_int, [c_int, c_text, ctypes.c_uint32]),
         ("connect", c_int, [c_int, machine, ctypes.c_uint32, c_text]),
-        ("prepare", c_int, [c_int, handler, c_text, key]),
+        ("prepare_as", c_int, [c_int, handler, c_text, ctypes.c_uint, key]),
         ("prepare_process", c_int, [c_int, ctypes.c_int32, handler, c_text, key]),
         ("resume_remote", c_int, [c_int, machine, handler, key, c_text]),
         ("reclaim", c_int, [c_int, handler]),

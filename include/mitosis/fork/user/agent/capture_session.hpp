@@ -43,6 +43,17 @@ inline Result<void> check_runs(pid_t pid) {
       .in("check the process");
 }
 
+/// As many of the sentences as a packet has room for.
+inline capture::Dropped told(capture::Dropped all) {
+  constexpr std::size_t most = 100;
+  if (all.size() > most) {
+    const std::size_t others = all.size() - most;
+    all.resize(most);
+    all.push_back("and " + std::to_string(others) + " more open files");
+  }
+  return all;
+}
+
 }  // namespace detail
 
 inline Result<void> Session::prepare_process(const local::Packet& packet) {
@@ -66,7 +77,7 @@ inline Result<void> Session::prepare_process(const local::Packet& packet) {
 
   // 2. to 5.
   TreeCapture tree(worker_, *rights, *parent);
-  const auto captured = tree.run(message->alone);
+  const auto captured = tree.run(message->alone, message->lossy);
   if (!captured) {
     worker_.parents.abandon(*parent);
     return failed(captured.error());
@@ -82,8 +93,9 @@ inline Result<void> Session::prepare_process(const local::Packet& packet) {
       return failed(published.error());
     }
   }
-  const local::ProcessPrepared prepared{(*parent)->key, (*parent)->generation, captured->threads,
-                                        captured->stopped_ns, captured->processes};
+  const local::ProcessPrepared prepared{(*parent)->key,      (*parent)->generation,
+                                        captured->threads,   captured->stopped_ns,
+                                        captured->processes, detail::told(captured->dropped)};
   auto told = reply(prepared);
   if (!told) (void)worker_.parents.reclaim(message->handler, &(*parent)->key, 0);  // no one has it
   return told;
@@ -103,12 +115,13 @@ inline Result<local::Prepared> Session::capture_caller(const local::Packet& pack
   if (!lifeline) return lifeline.error();
   const detail::WaitingCaller caller{packet.sender.uid, message.own_fds, *thread};
   const CallerRights ours{::geteuid(), ::getegid(), ~std::uint64_t{0}};
-  const auto frozen = freeze(parent, ours, *lifeline, caller);
+  const bool lossy = (message.flags & local::prepare_lossy) != 0;
+  const auto frozen = freeze(parent, ours, *lifeline, lossy, caller);
   if (!frozen) {
     worker_.prepares.refuse(lifeline->nonce);
     return frozen.error();
   }
-  local::Prepared prepared{parent->key, parent->generation};
+  local::Prepared prepared{parent->key, parent->generation, 0, detail::told(frozen->dropped)};
   // The number that it has for the caller, who is to bury it. It may be gone already.
   const auto shadow = capture::open_process(frozen->shadow);
   const auto number = shadow ? capture::detail::own_pid_of(shadow->get()) : shadow.error();
@@ -118,7 +131,7 @@ inline Result<local::Prepared> Session::capture_caller(const local::Packet& pack
 
 inline Result<Session::FreezeOutcome> Session::freeze(const std::shared_ptr<Parent>& parent,
                                                       const CallerRights& rights,
-                                                      const capture::Lifeline& lifeline,
+                                                      const capture::Lifeline& lifeline, bool lossy,
                                                       const detail::WaitingCaller& caller) {
   auto capturer = Capturer::start(parent->pid, lifeline, rights);
   if (!capturer) return capturer.error();
@@ -132,15 +145,15 @@ inline Result<Session::FreezeOutcome> Session::freeze(const std::shared_ptr<Pare
   // It can execute no other program any more.
   if (auto r = check_owner(parent->pid, caller.uid); !r) return r.error();
   auto facts = capture::check_parent(parent->pid, caller.own_fds,
-                                     {true, capturer->pid(), worker_.budget_left()});
+                                     {true, capturer->pid(), lossy, worker_.budget_left()});
   if (!facts) return facts.error();
   // 4. and 5. The shadow waits until it is offered.
   if (auto r = capturer->agree(); !r) return r.error();
   auto frozen = capturer->await_end();
   if (!frozen) return frozen.error();
   if (auto r = detail::set_off(caller.thread, frozen->threads); !r) return r.error();
-  const FreezeOutcome outcome{static_cast<std::uint32_t>(frozen->threads.size()),
-                              frozen->stopped_ns, frozen->shadow};
+  FreezeOutcome outcome{static_cast<std::uint32_t>(frozen->threads.size()), frozen->stopped_ns,
+                        frozen->shadow, facts->dropped};
   worker_.prepares.offer(lifeline.nonce, {parent, std::move(*facts), *uid, std::move(*frozen), {}});
   return outcome;
 }

@@ -52,7 +52,8 @@ inline Result<void> Session::prepare(const local::Packet& packet) {
   }
   // 2. Check the parent, while it clones.
   auto facts = capture::check_parent(packet.sender.pid, message->own_fds,
-                                     {.shared_budget = worker_.budget_left()});
+                                     {.lossy = (message->flags & local::prepare_lossy) != 0,
+                                      .shared_budget = worker_.budget_left()});
   if (auto r = check_owner(packet.sender.pid, packet.sender.uid); facts && !r) facts = r.error();
   if (!facts) {
     const Error why = Error(facts.error()).of_handler(message->handler);
@@ -62,7 +63,8 @@ inline Result<void> Session::prepare(const local::Packet& packet) {
   }
   timer.done("prepare.check");
   // 3. Tell it. First its shadow must be able to find it.
-  const local::Prepared prepared{(*parent)->key, (*parent)->generation};
+  const local::Prepared prepared{(*parent)->key, (*parent)->generation, 0,
+                                 detail::told(facts->dropped)};
   worker_.prepares.offer(message->nonce,
                          {*parent, std::move(facts).value(), packet.sender.uid, {}, {}});
   return reply(prepared);

@@ -6,6 +6,7 @@
 #include <mitosis/fork/user/agent/caller_rights.hpp>
 #include <mitosis/fork/user/agent/tree_resume.hpp>
 #include <mitosis/fork/user/agent/worker.hpp>
+#include <mitosis/fork/user/capture/files/dropped.hpp>
 #include <mitosis/fork/user/capture/trace/shadow_ops.hpp>
 #include <mitosis/fork/user/local/channel.hpp>
 #include <mitosis/fork/user/local/messages.hpp>
@@ -58,9 +59,10 @@ class Session {
     std::uint32_t threads = 0;
     std::uint64_t stopped_ns = 0;
     pid_t shadow = 0;
+    capture::Dropped dropped;
   };
   Result<FreezeOutcome> freeze(const std::shared_ptr<Parent>& parent, const CallerRights& rights,
-                               const capture::Lifeline& lifeline,
+                               const capture::Lifeline& lifeline, bool lossy,
                                const detail::WaitingCaller& caller);
   Result<local::Prepared> capture_caller(const local::Packet& packet, const local::Prepare& message,
                                          const std::shared_ptr<Parent>& parent);

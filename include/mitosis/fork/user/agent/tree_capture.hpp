@@ -73,6 +73,7 @@ class TreeCapture {
   struct Outcome {
     std::uint32_t processes = 0, threads = 0;
     std::uint64_t stopped_ns = 0;
+    capture::Dropped dropped;  ///< with `lossy`: what is left out
   };
 
   /// `root` is reserved, and stays the caller's.
@@ -88,9 +89,10 @@ class TreeCapture {
     }
   }
 
-  /// Captures the root, and unless it is to be `alone` all below it. After an error every process
-  /// goes on.
-  Result<Outcome> run(bool alone) {
+  /// Captures the root, and unless it is to be `alone` all below it; `lossy`: without the open
+  /// files that cannot come along. After an error every process goes on.
+  Result<Outcome> run(bool alone, bool lossy) {
+    lossy_ = lossy;
     if (auto r = stop(root_->pid, 0); !r) return r.error();
     if (auto r = alone ? Result<void>() : stop_all(); !r) return r.error();
     auto facts = look();
@@ -220,7 +222,7 @@ class TreeCapture {
     if (members_.size() > 1) {
       if (auto r = capture::link_members(links, seen.records); !r) return r.error();
     }
-    auto facts = capture::check_tree(held, worker_.budget_left());
+    auto facts = capture::check_tree(held, worker_.budget_left(), lossy_);
     if (!facts) return facts.error();
     seen.facts = std::move(*facts);
     for (std::size_t i = 0, k = 0; i < members_.size(); ++i) {
@@ -257,6 +259,7 @@ class TreeCapture {
     }
     if (!failed) return failed.error();
     outcome.processes = static_cast<std::uint32_t>(members_.size());
+    outcome.dropped = seen.facts.of[0].dropped;
     offered_ = true;
     std::size_t k = 0;
     for (const Member& member : members_) {
@@ -274,6 +277,7 @@ class TreeCapture {
   const CallerRights rights_;
   const std::shared_ptr<Parent> root_;
   std::vector<Member> members_;  ///< a parent before its children
+  bool lossy_ = false;
   bool offered_ = false;
 };
 

@@ -31,6 +31,7 @@ struct ParentFacts {
   std::vector<descriptor::TimerRecord> timers;   ///< what they do, not yet when
   std::uint64_t thread_signals = 0;              ///< pending for the thread: bit n-1 is signal n
   std::uint64_t process_signals = 0;             ///< the same for the process
+  Dropped dropped;                               ///< open files that do not come along
   SharedMemory shared;                           ///< its content, as of then
   descriptor::SchedulingRecord scheduling = {};  ///< the scheduler's part
 };
@@ -39,6 +40,7 @@ struct ParentFacts {
 struct ParentCheck {
   bool many_threads = false;                        ///< all of them stand still
   pid_t tracer = 0;                                 ///< who holds them
+  bool lossy = false;                               ///< open files may be left out
   std::uint64_t shared_budget = ~std::uint64_t{0};  ///< bytes of shared memory that are copied
 };
 
@@ -137,16 +139,16 @@ inline Result<void> check_signals(std::uint64_t pending, const ParentFacts& fact
 }
 
 /// A descriptor of such memory would be another object than its mapping, in a child.
-inline Result<void> check_open_shared(const ParentFacts& facts) {
-  for (const OpenFile& file : facts.files) {
+inline Result<void> check_open_shared(int process, bool lossy, ParentFacts& facts) {
+  for (OpenFile& file : facts.files) {
     Mapping same;
     same.device = std::uint64_t{major(file.device)} << 32 | minor(file.device);
     same.inode = file.inode;
     if (file.inode == 0 || !facts.shared.find(same)) continue;
-    return refuse(
-        fmt::format("descriptor {} is of memory that it has also mapped shared; close it (the "
-                    "mapping stays)",
-                    file.number));
+    const Error why =
+        refuse_file(file, "memory that it has also mapped shared; close it (the mapping stays)");
+    if (!lossy || file.member != 0) return why;
+    drop(process, file, why, facts.dropped);
   }
   return {};
 }
@@ -183,14 +185,17 @@ inline Result<ParentFacts> check_parent(pid_t pid, Span<const std::int32_t> own_
   if (Result<void> ok = detail::check_process(pid, process->get(), check, facts); !ok) {
     return ok.error();
   }
-  Result<std::vector<OpenFile>> files = open_files(pid, process->get(), own_fds);
+  Result<std::vector<OpenFile>> files =
+      open_files(pid, process->get(), own_fds, check.lossy ? &facts.dropped : nullptr);
   if (!files) return files.error();
   facts.files = std::move(*files);
 
   // Last, because a clone() under way holds the memory map.
   if (Result<void> ok = add_shared_mappings(process->get(), facts.shared); !ok) return ok.error();
   if (Result<void> ok = facts.shared.copy(check.shared_budget); !ok) return ok.error();
-  if (Result<void> ok = detail::check_open_shared(facts); !ok) return ok.error();
+  if (Result<void> ok = detail::check_open_shared(process->get(), check.lossy, facts); !ok) {
+    return ok.error();
+  }
   return facts;
 }
 

@@ -122,11 +122,9 @@ inline const OpenFile* find_same(const Target& target, const OpenFile& file,
 
 /// Looks at one descriptor of the target's present member; `earlier` are those below it, and
 /// those of earlier members.
-inline Result<OpenFile> look_at(const Target& target, int fds, std::int32_t fd,
-                                std::vector<OpenFile>& earlier, SpareContent& spare) {
-  OpenFile file;
-  file.fd = file.number = fd;
-  file.member = target.member();
+inline Result<void> look_at(const Target& target, int fds, std::vector<OpenFile>& earlier,
+                            SpareContent& spare, OpenFile& file) {
+  const std::int32_t fd = file.number;
   const std::string name = std::to_string(fd);
   struct stat s = {};
   if (::fstatat(fds, name.c_str(), &s, 0) != 0) {
@@ -136,20 +134,32 @@ inline Result<OpenFile> look_at(const Target& target, int fds, std::int32_t fd,
   if (!link) return link.error();
   file.device = s.st_dev;
   file.inode = s.st_ino;
+  file.path = std::move(*link);
   if (const OpenFile* same = find_same(target, file, earlier); same != nullptr) {
     file.same_as = same->fd;
     file.member = same->member;
     file.kind = same->kind;
     file.path = same->path;
-    if (file.kind == descriptor::FileKind::standard_stream) return file;
+    if (file.kind == descriptor::FileKind::standard_stream) return {};
   } else {
-    const Result<descriptor::FileKind> kind = tell_kind(fd, s, *link);
+    const Result<descriptor::FileKind> kind = tell_kind(fd, s, file.path);
     if (!kind) return kind.error();
     file.kind = *kind;
-    file.path = std::move(*link);
   }
   if (Result<void> read = read_fdinfo(target, file); !read) return read.error();
   if (file.same_as < 0) spare.open(target.process(), s, file);
+  return {};
+}
+/// The same, or that it is left out.
+inline Result<OpenFile> look_at(const Target& target, int fds, std::int32_t fd,
+                                std::vector<OpenFile>& earlier, SpareContent& spare) {
+  OpenFile file;
+  file.fd = file.number = fd;
+  file.member = target.member();
+  const Result<void> seen = look_at(target, fds, earlier, spare, file);
+  if (seen) return file;
+  file.member = target.member();
+  if (!target.drops(file, seen.error())) return seen.error();
   return file;
 }
 
@@ -189,12 +199,17 @@ inline Result<std::vector<OpenFile>> look_at_all(const Target& target, const Des
 }
 
 /// Now that all are known: what a file has to do with the others.
-inline Result<void> read_payload(Target& target, const std::vector<OpenFile>& all, OpenFile& file) {
+inline Result<void> read_payload(Target& target, std::vector<OpenFile>& all, OpenFile& file) {
   const PayloadKind* const known = payload_kind(file.kind);
   if (known == nullptr || file.same_as >= 0) return {};
   target.turn_to(file.member);
-  if (Result<void> read = known->read(target, all, file); !read) return read;
+  const Result<void> read = known->read(target, all, file);
   file.info.clear();
+  if (read) return {};
+  if (!target.drops(file, read.error())) return read;
+  for (OpenFile& other : all) {
+    if (other.same_as == file.fd) other.kind = file.kind;
+  }
   return {};
 }
 
@@ -203,11 +218,14 @@ inline Result<void> read_payload(Target& target, const std::vector<OpenFile>& al
 /// All open files by ascending descriptor, without `skipped`; the first that cannot be captured is
 /// refused by number, name and kind. Descriptors 0 to 2 are standard streams, whatever they are:
 /// a child's are its resumer's. `process` is an open /proc/PID; the process must not run.
+/// `dropped`: not refused, but left out and told there.
 inline Result<std::vector<OpenFile>> open_files(pid_t pid, int process,
-                                                Span<const std::int32_t> skipped) {
+                                                Span<const std::int32_t> skipped,
+                                                Dropped* dropped = nullptr) {
   const Result<detail::Descriptors> fds = detail::Descriptors::of(process);
   if (!fds) return fds.error();
   Target target(pid, process);
+  target.drop_into(dropped);
   SpareContent spare;
   Result<std::vector<OpenFile>> all = detail::look_at_all(target, *fds, skipped, spare);
   if (!all) return all;

@@ -44,7 +44,9 @@ inline Result<void> check_namespaces(int root, int member) {
 }  // namespace detail
 
 /// As check_parent, for the whole tree; [0] is the root. All must be held.
-inline Result<TreeFacts> check_tree(Span<const HeldProcess> members, std::uint64_t shared_budget) {
+/// `lossy`: what of their open files cannot be captured is left out.
+inline Result<TreeFacts> check_tree(Span<const HeldProcess> members, std::uint64_t shared_budget,
+                                    bool lossy = false) {
   std::vector<UniqueFd> directories;
   std::vector<TreeProcess> processes;
   TreeFacts tree;
@@ -61,7 +63,7 @@ inline Result<TreeFacts> check_tree(Span<const HeldProcess> members, std::uint64
     directories.push_back(std::move(*process));
     tree.of.push_back(std::move(facts));
   }
-  Result<TreeFiles> files = open_tree_files(processes);
+  Result<TreeFiles> files = open_tree_files(processes, lossy ? &tree.of[0].dropped : nullptr);
   if (!files) return files.error();
   tree.first_file = std::move(files->first);
 
@@ -76,7 +78,8 @@ inline Result<TreeFacts> check_tree(Span<const HeldProcess> members, std::uint64
     tree.of[i].files = std::move(files->of[i]);
     if (i > 0) tree.of[i].shared = shared.names();
   }
-  if (Result<void> ok = detail::check_open_shared(tree.of[0]); !ok) return ok.error();
+  if (Result<void> ok = detail::check_open_shared(processes[0].process, lossy, tree.of[0]); !ok)
+    return ok.error();
   return tree;
 }
 

@@ -70,7 +70,8 @@ inline Result<std::vector<OpenFile>> look_at_member(const Target& target, const 
 /// As open_files(), of all members at once: what they share is there once, with its content, and
 /// what connects them (a pipe's ends, a socket pair) is connected. Only the root's descriptors 0 to
 /// 2 are its resumer's; a member's are so where they are the same as the root's.
-inline Result<TreeFiles> open_tree_files(Span<const TreeProcess> members) {
+inline Result<TreeFiles> open_tree_files(Span<const TreeProcess> members,
+                                         Dropped* dropped = nullptr) {
   Target target(members[0].pid, members[0].process);
   for (std::size_t i = 1; i < members.size(); ++i) target.add(members[i].pid, members[i].process);
   std::vector<detail::Descriptors> fds;
@@ -81,6 +82,7 @@ inline Result<TreeFiles> open_tree_files(Span<const TreeProcess> members) {
     if (!list->numbers.empty()) next = std::max(next, list->numbers.back() + 1);
     fds.push_back(std::move(*list));
   }
+  target.drop_into(dropped);
   SpareContent spare;
   TreeFiles files;
   Result<std::vector<OpenFile>> all = detail::look_at_all(target, fds[0], {}, spare);

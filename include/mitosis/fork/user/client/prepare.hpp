@@ -23,6 +23,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace mitosis::client {
 
@@ -31,6 +32,7 @@ struct PrepareOutcome {
   bool child = false;
   AuthKey key;
   Generation generation{};
+  std::vector<std::string> dropped;  ///< local::prepare_lossy: what does not come along
 };
 
 /// How long a prepare waits for the agent before it gives up, with nothing left behind.
@@ -122,7 +124,7 @@ inline Result<PrepareOutcome> await_answer(int sd) {
   const auto answer = local::decode_reply<local::Prepared>(Bytes(packet->bytes));
   if (!answer) return answer.error();
   if (answer->shadow > 0) shadows().remember(answer->shadow);
-  return PrepareOutcome{false, answer->key, answer->generation};
+  return PrepareOutcome{false, answer->key, answer->generation, answer->dropped};
 }
 
 /// In a child, wherever it runs: what the library remembers is the parent's.
@@ -133,7 +135,7 @@ inline PrepareOutcome become_child(const local::Birth* birth) noexcept {
   connections().disown();
   shadows().forget();
   randomness().renew();
-  return PrepareOutcome{true, {}, {}};
+  return PrepareOutcome{true, {}, {}, {}};
 }
 
 /// What prepare does between the callbacks.

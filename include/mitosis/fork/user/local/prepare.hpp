@@ -28,6 +28,8 @@ enum PrepareFlag : std::uint32_t {
   prepare_ends_with_caller = 2,
   /// No lease ends it: stays until it is reclaimed or the agent ends.
   prepare_pinned = 4,
+  /// Open files that cannot come along are left out, and told.
+  prepare_lossy = 8,
 };
 
 /// The sender (by its SCM_CREDENTIALS) wants to be prepared. -> Prepared
@@ -54,9 +56,10 @@ struct Prepared {
   AuthKey key;
   Generation generation{};
   std::int32_t shadow = 0;  ///< of the program, to be buried, where the agent has made it; else 0
+  std::vector<std::string> dropped;  ///< what does not come along, a sentence each
   template <class A>
   void fields(A& a) {
-    a(key, generation, shadow);
+    a(key, generation, shadow, dropped);
   }
 };
 
@@ -81,9 +84,10 @@ struct PrepareProcess {
   HandlerId handler{};
   std::string policy;  ///< empty: the agent's default
   bool alone = false;  ///< without the processes that it has made, as by fork()
+  bool lossy = false;  ///< prepare_lossy
   template <class A>
   void fields(A& a) {
-    a(pid, handler, policy, alone);
+    a(pid, handler, policy, alone, lossy);
   }
 };
 
@@ -92,12 +96,13 @@ struct ProcessPrepared {
   static constexpr LocalType type = LocalType::process_prepared;
   AuthKey key;
   Generation generation{};
-  std::uint32_t threads = 0;     ///< of all its processes
-  std::uint64_t stopped_ns = 0;  ///< how long the process stood still
-  std::uint32_t processes = 1;   ///< itself and those that it has made
+  std::uint32_t threads = 0;         ///< of all its processes
+  std::uint64_t stopped_ns = 0;      ///< how long the process stood still
+  std::uint32_t processes = 1;       ///< itself and those that it has made
+  std::vector<std::string> dropped;  ///< what does not come along, a sentence each
   template <class A>
   void fields(A& a) {
-    a(key, generation, threads, stopped_ns, processes);
+    a(key, generation, threads, stopped_ns, processes, dropped);
   }
 };
 

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include <mitosis/base/unique_fd.hpp>
+#include <mitosis/fork/user/capture/files/dropped.hpp>
 #include <mitosis/fork/user/capture/files/open_file.hpp>
 #include <mitosis/fork/user/capture/files/unix_diag.hpp>
 #include <mitosis/fork/user/capture/proc_text.hpp>
@@ -36,6 +37,15 @@ class Target {
   [[nodiscard]] int process_of(const OpenFile& file) const noexcept {
     return members_[file.member].process;
   }
+  /// What cannot be captured is left out from now on, and told there; null: it is refused.
+  void drop_into(Dropped* dropped) noexcept { dropped_ = dropped; }
+  /// Leaves the file out for `why` (of it, or null), if that is allowed.
+  bool drops(OpenFile& file, const Error& why) const {
+    if (dropped_ == nullptr || !can_be_dropped(why)) return false;
+    drop(process_of(file), file, why, *dropped_);
+    return true;
+  }
+
   [[nodiscard]] bool is_tree() const noexcept { return members_.size() > 1; }
 
   /// The same open file description, here. What is done by it is done to the process: only look.
@@ -103,6 +113,7 @@ class Target {
   std::uint32_t now_ = 0;
   UnixDiag diag_;
   std::uint64_t room_ = files::max_content;
+  Dropped* dropped_ = nullptr;
 };
 
 }  // namespace mitosis::capture

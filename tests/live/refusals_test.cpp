@@ -52,7 +52,7 @@ TEST_F(Refusals, what_a_process_may_not_have) {
     std::vector<std::string> words;
   } cases[] = {
       {"socket", {"open file cannot be captured", "netlink socket"}},
-      {"shared", {"state that cannot be captured", "shared"}},
+      {"ring", {"state that cannot be captured", "asynchronous I/O"}},
   };
   for (const auto& it : cases) {
     SCOPED_TRACE(it.what);

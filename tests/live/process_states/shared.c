@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -156,4 +157,31 @@ void check_shared_sparse(enum who who) {
     must(sparse[at + page] == 0, "a hole at %zu", at + page);
   }
   must(short_one[2 * page + 99] == 'b' && short_one[2 * page + 100] == 0, "the end");
+}
+
+/* ---- System V: a segment that is attached twice ---------------------------------------------- */
+
+static int segment = -1;
+
+void set_shared_segment(void) {
+  segment = shmget(IPC_PRIVATE, pages * page - 100, IPC_CREAT | 0600);
+  must_call(segment, "shmget");
+  first = shmat(segment, NULL, 0);
+  second = shmat(segment, NULL, SHM_RDONLY);
+  must(first != (char*)-1 && second != (char*)-1, "shmat");
+  must_call(shmctl(segment, IPC_RMID, NULL), "shmctl");
+  fill(first, pages, before);
+}
+
+void check_shared_segment(enum who who) {
+  expect(first, pages, found, "the segment");
+  must(memcmp(first, second, pages * page) == 0, "the second attachment differs");
+  fill(first, pages, who);
+  must(memcmp(first, second, pages * page) == 0, "it is not the same segment");
+  share_with_a_fork(first, who);
+  fill(first, pages, who);
+  found = who;
+  struct shmid_ds about;
+  const int known = shmctl(segment, IPC_STAT, &about) == 0 && about.shm_cpid == getpid();
+  must(known == (who != child), "who knows the segment by its id");
 }

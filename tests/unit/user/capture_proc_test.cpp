@@ -137,7 +137,6 @@ TEST(Machine, FindsTheVdsoInAMapThatContradictsItself) {
 
 TEST(MappingKind, RefusesByName) {
   const std::pair<const char*, const char*> shared[] = {
-      {"/SYSV00000000 (deleted)", "System V shared memory"},
       {"/anon_hugepage (deleted)", "huge pages"},
       {"/secretmem (deleted)", "secret memory"},
       {"/[aio] (deleted)", "an asynchronous I/O context"},

@@ -14,13 +14,18 @@ namespace mitosis::capture {
 /// The name that our own memfds carry, as /proc/PID/maps shows it: memory of a resumed child.
 inline constexpr std::string_view own_memfd = "/memfd:mitosis";
 
+/// A segment of System V shared memory: its inode is the segment's id, not a number of its device.
+inline bool is_segment(const Mapping& m) noexcept {
+  return m.shared && m.path.starts_with("/SYSV");
+}
+
 /// Shared memory that no path leads to on another machine: its content comes along. (What is
 /// private of a file that is gone comes along page by page, as of any file that differs.)
 inline bool is_shared_object(const Mapping& m) noexcept {
   if (!m.shared) return false;
   const std::string_view path = m.path;
-  if (path.starts_with("/SYSV") || path.starts_with("/anon_hugepage") ||
-      path.starts_with("/[aio]") || path.starts_with("/secretmem")) {
+  if (path.starts_with("/anon_hugepage") || path.starts_with("/[aio]") ||
+      path.starts_with("/secretmem")) {
     return false;
   }
   return path.empty() || path.starts_with("[anon_shmem") || path.starts_with("/dev/zero") ||
@@ -33,7 +38,6 @@ namespace detail {
 /// Why the mapping cannot be captured; empty where it can.
 inline std::string_view cannot_be_captured(const Mapping& m) noexcept {
   const std::string_view path = m.path;
-  if (path.starts_with("/SYSV")) return "System V shared memory";
   if (path.starts_with("anon_inode:")) return "a kernel object";
   if (path.starts_with("/anon_hugepage")) return "huge pages of hugetlbfs";
   if (path.starts_with("/[aio]")) return "an asynchronous I/O context";

@@ -29,9 +29,10 @@
 
 namespace mitosis::capture {
 
-/// One object: anonymous shared memory, a memfd, POSIX shared memory, a deleted file.
+/// One object: anonymous shared memory, a memfd, POSIX or System V shared memory, a deleted file.
 struct SharedObject {
   std::uint64_t device = 0, inode = 0;  ///< as the mappings show them
+  bool segment = false;                 ///< of System V
   std::uint64_t bytes = 0;
   std::string name;
   UniqueFd fd;                  ///< open for reading, while it is copied
@@ -51,7 +52,10 @@ class SharedMemory {
   /// The index of the object that the mapping shows, or none.
   [[nodiscard]] std::optional<std::size_t> find(const Mapping& m) const noexcept {
     for (std::size_t i = 0; i < objects_.size(); ++i) {
-      if (objects_[i].inode == m.inode && objects_[i].device == m.device) return i;
+      if (objects_[i].inode == m.inode && objects_[i].device == m.device &&
+          objects_[i].segment == is_segment(m)) {
+        return i;
+      }
     }
     return std::nullopt;
   }
@@ -132,6 +136,7 @@ inline Result<void> SharedMemory::add(int process, const Mapping& m) {
   SharedObject object;
   object.device = m.device;
   object.inode = m.inode;
+  object.segment = is_segment(m);
   object.name = std::string(m.path);
   const std::string by_range = fmt::format("map_files/{:x}-{:x}", m.start, m.end);
   object.fd = UniqueFd(::openat(process, by_range.c_str(), O_RDONLY | O_CLOEXEC));

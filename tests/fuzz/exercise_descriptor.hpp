@@ -90,6 +90,10 @@ inline void walk(const DescriptorView& view) {
     const bool silent = t.notify == static_cast<std::uint32_t>(TimerNotify::none);
     require(t.id >= 0 && (silent || t.signal <= 64), "timers");
   }
+  for (const FilterRecord f : view.filters()) {
+    require(f.thread < view.threads().size() && f.count > 0, "a filter's thread exists");
+    require((std::uint64_t{f.first} + f.count) * 8 <= view.filter_code().size(), "filter code");
+  }
   const auto threads = static_cast<std::int64_t>(view.threads().size());
   for (const PendingSignalRecord p : view.pending_signals()) {
     require(p.signal > 0 && p.signal <= 64 && p.thread < threads, "pending signals");

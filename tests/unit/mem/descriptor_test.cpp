@@ -43,6 +43,8 @@ TEST(Descriptor, RoundTripKeepsEveryRecord) {
   same(view.shared_runs(), b.shared_runs);
   same(view.pending_signals(), b.pending_signals);
   same(view.tree(), b.tree);
+  same(view.filters(), b.filters);
+  EXPECT_EQ(view.filter_code().size(), 24u);
   EXPECT_STREQ(view.string(view.mm().exe), "/usr/bin/example");
   EXPECT_STREQ(view.string(view.machine().kernel_release), "6.1.0");
   EXPECT_STREQ(view.string(no_string), "");

@@ -270,6 +270,16 @@ TEST(HostileDescriptor, ATree) {
   EXPECT_EQ(after([](auto& b) { b.tree[2].first_file = ~0u; }), "tree[2].first_file: over 1048577");
 }
 
+TEST(HostileDescriptor, SeccompFilters) {
+  EXPECT_EQ(after([](auto& b) { b.filters[1].thread = 2; }), "filters[1].thread: no such thread");
+  EXPECT_EQ(after([](auto& b) { b.filters[0].thread = 1, b.filters[1].thread = 0; }),
+            "filters[1].thread: before the previous one's");
+  EXPECT_EQ(after([](auto& b) { b.filters[0].flags = 8; }), "filters[0].flags: unknown flag");
+  EXPECT_EQ(after([](auto& b) { b.filters[0].count = 0; }), "filters[0].count: not 1 to 4096");
+  EXPECT_EQ(after([](auto& b) { b.filters[1].first = 0xffffffff; }),
+            "filters[1].count: past the filter_code section");
+}
+
 TEST(HostileDescriptor, Attributes) {
   EXPECT_EQ(after([](auto& b) { b.process.push_back({}); }), "process: not one record");
   EXPECT_EQ(after([](auto& b) { b.process[0].timers[2].interval_us = ~0ull; }),

@@ -66,6 +66,8 @@ inline DescriptorBuilder sample_builder() {
   b.shared_objects.push_back({7 * page_size + 1, b.string("/memfd:frames (deleted)"), 0});
   constexpr std::uint64_t shared_at = shared_source_start >> page_shift;
   b.shared_runs = {{0, shared_at, 2, 0}, {7, shared_at + 7, 1, 0}};
+  b.filters = {{0, 0, 0, 2}, {1, 2, 2, 1}};
+  b.filter_code = {0x20, 0x7fff000000000006, 0x7fff000000000006};
   b.add_run({page_of(heap_at), 4}, page_of(heap_at), 0);
   b.add_run({page_of(heap_at) + 4, 4}, page_of(heap_at), 1);
   b.add_run({page_of(stack_at) + 2, 2}, page_of(stack_at) + 2, 0);

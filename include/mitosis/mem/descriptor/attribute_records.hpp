@@ -72,4 +72,15 @@ struct PendingSignalRecord {
 };
 static_assert(sizeof(PendingSignalRecord) == 136);
 
+/// A seccomp(2) filter.
+struct FilterRecord {
+  std::uint32_t thread;  ///< index into threads
+  std::uint32_t flags;   ///< SECCOMP_FILTER_FLAG_LOG, SECCOMP_FILTER_FLAG_SPEC_ALLOW
+  std::uint32_t first;   ///< its first instruction in filter_code
+  std::uint32_t count;   ///< of instructions
+};
+static_assert(sizeof(FilterRecord) == 16);
+inline constexpr std::uint32_t filter_known_flags = 2 | 4;
+inline constexpr std::uint32_t max_filter_instructions = 4096;  // BPF_MAXINSNS
+
 }  // namespace mitosis::descriptor

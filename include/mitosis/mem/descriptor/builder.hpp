@@ -40,6 +40,8 @@ class DescriptorBuilder {
   std::vector<descriptor::SchedulingRecord> scheduling;  ///< one a thread, or none
   std::vector<descriptor::TimerRecord> timers;
   std::vector<descriptor::PendingSignalRecord> pending_signals;
+  std::vector<descriptor::FilterRecord> filters;
+  std::vector<std::uint64_t> filter_code;
   std::vector<descriptor::SharedObjectRecord> shared_objects;
   std::vector<descriptor::SharedRunRecord> shared_runs;
   std::vector<descriptor::MemberRecord> tree;  ///< of a root with members; [0] is itself
@@ -170,6 +172,8 @@ inline std::vector<DescriptorBuilder::Section> DescriptorBuilder::sections() con
   add(Tag::shared_objects, true, shared_objects.data(), shared_objects.size());
   add(Tag::shared_runs, true, shared_runs.data(), shared_runs.size());
   add(Tag::tree, true, tree.data(), tree.size());
+  add(Tag::filters, true, filters.data(), filters.size());
+  add(Tag::filter_code, true, filter_code.data(), filter_code.size());
   add(Tag::strings, true, strings_.data(), strings_.size());
   for (const Foreign& f : foreign_) list.push_back({f.tag, f.flags, f.bytes});
   return list;

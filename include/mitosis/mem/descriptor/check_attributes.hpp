@@ -10,6 +10,7 @@ namespace mitosis::descriptor {
 
 inline constexpr std::size_t max_timers = 4096;
 inline constexpr std::size_t max_pending_signals = 65536;
+inline constexpr std::size_t max_filters = 65536;
 /// So that a time fits a kernel's signed 64 bits of nanoseconds.
 inline constexpr std::uint64_t max_timer_us = (~std::uint64_t{0} >> 1) / 1000;
 inline constexpr std::uint64_t max_timer_ns = ~std::uint64_t{0} >> 1;
@@ -96,6 +97,35 @@ inline Error check_pending_signals(const Sections& s) noexcept {
     std::uint32_t said = 0;
     __builtin_memcpy(&said, r.info, sizeof said);
     if (said != r.signal) return bad("info", "of another signal");
+  }
+  return {};
+}
+
+/// After check_threads. Whether the instructions make sense is the kernel's to say.
+inline Error check_filters(const Sections& s) noexcept {
+  if (!whole<FilterRecord>(s.bytes(Tag::filters))) return refuse("filters", "not whole records");
+  constexpr std::size_t instruction_bytes = 8;
+  if (s.bytes(Tag::filter_code).size() % instruction_bytes != 0) {
+    return refuse("filter_code", "not whole instructions");
+  }
+  const std::uint64_t instructions = s.bytes(Tag::filter_code).size() / instruction_bytes;
+  const auto all = s.records<FilterRecord>(Tag::filters);
+  if (all.size() > max_filters) return refuse("filters", "over 65536");
+  const std::size_t threads = s.records<ThreadRecord>(Tag::threads).size();
+  std::uint32_t last = 0;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const FilterRecord f = all[i];
+    const auto bad = [i](const char* field, const char* why) {
+      return refuse(Tag::filters, i, field, why);
+    };
+    if (f.thread >= threads) return bad("thread", "no such thread");
+    if (f.thread < last) return bad("thread", "before the previous one's");
+    last = f.thread;
+    if ((f.flags & ~filter_known_flags) != 0) return bad("flags", "unknown flag");
+    if (f.count == 0 || f.count > max_filter_instructions) return bad("count", "not 1 to 4096");
+    if (std::uint64_t{f.first} + f.count > instructions) {
+      return bad("count", "past the filter_code section");
+    }
   }
   return {};
 }

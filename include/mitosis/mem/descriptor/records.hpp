@@ -47,6 +47,9 @@ enum class Tag : std::uint32_t {
   shared_runs = 21,     ///< SharedRunRecord, ascending by object and page
   // Of tree_records.hpp:
   tree = 22,  ///< MemberRecord; none: the process is alone
+  // Of attribute_records.hpp:
+  filters = 23,      ///< FilterRecord, ascending by thread; of one the oldest first
+  filter_code = 24,  ///< bytes: the filters' instructions, 8 bytes each (struct sock_filter)
 };
 
 struct Header {

@@ -54,6 +54,10 @@ constexpr const char* name(Tag tag) noexcept {
       return "shared_runs";
     case Tag::tree:
       return "tree";
+    case Tag::filters:
+      return "filters";
+    case Tag::filter_code:
+      return "filter_code";
   }
   return "";
 }

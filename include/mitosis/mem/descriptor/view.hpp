@@ -62,6 +62,11 @@ class DescriptorView {
   [[nodiscard]] auto pending_signals() const noexcept {
     return all<descriptor::PendingSignalRecord>(Tag::pending_signals);
   }
+  /// Seccomp filters, ascending by thread.
+  [[nodiscard]] auto filters() const noexcept {
+    return all<descriptor::FilterRecord>(Tag::filters);
+  }
+  [[nodiscard]] Bytes filter_code() const noexcept { return sections_.bytes(Tag::filter_code); }
   [[nodiscard]] auto shared_objects() const noexcept {
     return all<descriptor::SharedObjectRecord>(Tag::shared_objects);
   }
@@ -131,7 +136,8 @@ inline Result<DescriptorView> DescriptorView::parse(Bytes bytes) noexcept {
                            check_shared_objects,
                            check_shared_runs,
                            check_shared_vmas,
-                           check_tree}) {
+                           check_tree,
+                           check_filters}) {
     if (const Error e = check(*sections); e.code != Errc::ok) return e;
   }
   return DescriptorView(*sections);

@@ -73,7 +73,8 @@ class CapturerEnd {
 };
 static_assert(capture::FreezeAgent<CapturerEnd>);
 
-/// Thread after thread: the two records, then its XSAVE area.
+/// Thread after thread: the two records, its XSAVE area, and the number of its filters, each with
+/// flags and length.
 inline bool write_threads(int file, const std::vector<capture::ThreadState>& threads) noexcept {
   const auto write_all = [file](const void* data, std::size_t bytes) {
     const auto* at = static_cast<const char*>(data);
@@ -94,6 +95,37 @@ inline bool write_threads(int file, const std::vector<capture::ThreadState>& thr
         !write_all(thread.xstate.data(), thread.xstate.size())) {
       return false;
     }
+    const std::uint64_t filters = thread.filters.size();
+    if (!write_all(&filters, sizeof filters)) return false;
+    for (const capture::SeccompFilter& filter : thread.filters) {
+      const std::uint32_t head[2] = {filter.flags, static_cast<std::uint32_t>(filter.code.size())};
+      if (!write_all(head, sizeof head) ||
+          !write_all(filter.code.data(), filter.code.size() * sizeof filter.code[0])) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+/// False where the bytes end before.
+inline bool read_filters(const std::vector<std::uint8_t>& bytes, std::size_t& at,
+                         std::vector<capture::SeccompFilter>& to) {
+  const auto take = [&](void* into, std::size_t count) {
+    if (bytes.size() - at < count) return false;
+    if (count != 0) std::memcpy(into, bytes.data() + at, count);
+    at += count;
+    return true;
+  };
+  std::uint64_t filters = 0;
+  if (!take(&filters, sizeof filters)) return false;
+  for (std::uint64_t i = 0; i < filters; ++i) {
+    std::uint32_t head[2] = {};
+    if (!take(head, sizeof head) || bytes.size() - at < head[1] * sizeof(std::uint64_t)) {
+      return false;
+    }
+    to.push_back({head[0], std::vector<std::uint64_t>(head[1])});
+    if (!take(to.back().code.data(), head[1] * sizeof(std::uint64_t))) return false;
   }
   return true;
 }
@@ -113,6 +145,7 @@ inline Result<std::vector<capture::ThreadState>> read_threads(int file, std::uin
     at += sizeof thread.scheduling;
     thread.xstate.assign(bytes->data() + at, bytes->data() + at + thread.record.xstate_bytes);
     at += thread.record.xstate_bytes;
+    if (!read_filters(*bytes, at, thread.filters)) break;
     threads.push_back(std::move(thread));
   }
   if (threads.size() == count) return threads;

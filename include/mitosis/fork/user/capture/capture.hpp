@@ -125,6 +125,14 @@ inline void add_process(const local::ShadowFacts& seen, Span<const ThreadState> 
   for (const ThreadState& thread : threads) {
     builder.add_thread(thread.record, Bytes(thread.xstate));
   }
+  for (std::size_t i = 0; i < threads.size(); ++i) {
+    for (const SeccompFilter& filter : threads[i].filters) {
+      builder.filters.push_back({static_cast<std::uint32_t>(i), filter.flags,
+                                 static_cast<std::uint32_t>(builder.filter_code.size()),
+                                 static_cast<std::uint32_t>(filter.code.size())});
+      builder.filter_code.insert(builder.filter_code.end(), filter.code.begin(), filter.code.end());
+    }
+  }
   if (threads.empty())
     builder.add_thread(seen.thread, Bytes(seen.xstate, seen.thread.xstate_bytes));
 }

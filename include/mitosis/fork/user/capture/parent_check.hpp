@@ -100,9 +100,12 @@ inline Result<void> check_status(int process, const ParentCheck& check, ParentFa
       tracer != static_cast<std::uint64_t>(check.tracer)) {
     return refuse(fmt::format("process {} traces it (ptrace); detach first", tracer));
   }
-  // A kernel without seccomp has no such line.
-  if (const std::string_view mode = field(text, "Seccomp"); !mode.empty() && mode != "0") {
-    return refuse(fmt::format("it runs under seccomp (mode {})", mode));
+  // A kernel without seccomp has no such line. Whoever traces it has read its filters.
+  if (const std::string_view mode = field(text, "Seccomp");
+      !mode.empty() && mode != "0" && (check.tracer == 0 || mode == "1")) {
+    return refuse(fmt::format(
+        "it runs under seccomp (mode {}), which its library has not seen; prepare by its pid",
+        mode));
   }
   facts.umask = number<std::uint32_t>(field(text, "Umask"), 8).value_or(022);
   facts.name = std::string(field(text, "Name"));

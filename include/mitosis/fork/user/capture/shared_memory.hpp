@@ -4,6 +4,7 @@
 // write meanwhile: of them nothing is known.
 #pragma once
 
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -35,7 +36,9 @@ struct SharedObject {
   bool segment = false;                 ///< of System V
   std::uint64_t bytes = 0;
   std::string name;
-  UniqueFd fd;                  ///< open for reading, while it is copied
+  UniqueFd fd;  ///< open for reading, while it is copied
+  /// Of a segment whose size is not whole pages: what its last page shows behind the file's end.
+  std::vector<std::uint8_t> rest;
   std::vector<PageRange> data;  ///< its pages that are not holes, ascending
   PageNumber source{};          ///< where the descriptor finds its page 0
 };
@@ -95,7 +98,12 @@ class ObjectReader final : public PageSource {
       if (n == 0) break;  // the last page's part behind the end
       done += static_cast<std::size_t>(n);
     }
-    if (done < into.size()) std::memset(into.data() + done, 0, into.size() - done);
+    if (done == into.size()) return Errc::ok;
+    std::memset(into.data() + done, 0, into.size() - done);
+    if (from + done == object.bytes - object.rest.size()) {
+      std::copy_n(object.rest.begin(), std::min(object.rest.size(), into.size() - done),
+                  into.data() + done);
+    }
     return Errc::ok;
   }
 
@@ -107,6 +115,20 @@ inline Error refuse_shared(const Mapping& m, std::string_view why, int err = 0) 
   const std::string about = fmt::format("the shared memory at {:x}-{:x} ({}) {}", m.start, m.end,
                                         m.path.empty() ? "no name" : m.path, why);
   return Error(Errc::unsupported_process, about.c_str(), err).in("check memory");
+}
+
+/// What a mapping shows of its segment's last page behind the segment's size: it is memory too.
+inline Result<std::vector<std::uint8_t>> rest_of(int process, const Mapping& m,
+                                                 std::uint64_t bytes) {
+  std::vector<std::uint8_t> rest((page_size - bytes % page_size) % page_size);
+  const std::uint64_t at = m.start + bytes - m.offset;
+  if (rest.empty() || bytes < m.offset || at >= m.end) return rest;  // not shown here: zeros
+  const UniqueFd memory(::openat(process, "mem", O_RDONLY | O_CLOEXEC));
+  if (::pread(memory.get(), rest.data(), rest.size(), static_cast<off_t>(at)) !=
+      static_cast<ssize_t>(rest.size())) {
+    return refuse_shared(m, "cannot be read", errno);
+  }
+  return rest;
 }
 
 /// The pages of a file that are not holes.
@@ -151,6 +173,12 @@ inline Result<void> SharedMemory::add(int process, const Mapping& m) {
   }
   if (!S_ISREG(status.st_mode)) return detail::refuse_shared(m, "is no file's");
   object.bytes = static_cast<std::uint64_t>(status.st_size);
+  if (object.segment) {
+    auto rest = detail::rest_of(process, m, object.bytes);
+    if (!rest) return rest.error();
+    object.rest = std::move(*rest);
+    object.bytes += object.rest.size();
+  }
   auto data = detail::data_of(object.fd.get(), object.bytes);
   if (!data) return data.error().in("check memory");
   object.data = std::move(*data);
@@ -191,6 +219,7 @@ inline SharedMemory SharedMemory::names() const {
     SharedObject name;
     name.device = object.device;
     name.inode = object.inode;
+    name.segment = object.segment;
     name.bytes = object.bytes;
     name.name = object.name;
     same.objects_.push_back(std::move(name));

@@ -10,10 +10,17 @@
 
 namespace mitosis::capture {
 
+/// A seccomp(2) filter.
+struct SeccompFilter {
+  std::uint32_t flags = 0;
+  std::vector<std::uint64_t> code;  ///< struct sock_filter, as it is
+};
+
 struct ThreadState {
   descriptor::ThreadRecord record = {};          ///< the builder sets its xstate_offset and _bytes
   descriptor::SchedulingRecord scheduling = {};  ///< the leader's is read by the agent
   std::vector<std::uint8_t> xstate;              ///< an XSAVE area in the standard format
+  std::vector<SeccompFilter> filters;            ///< the oldest first
 };
 
 }  // namespace mitosis::capture

@@ -10,6 +10,7 @@
 #include <sys/random.h>
 
 #include <mitosis/fork/user/client/connections.hpp>
+#include <mitosis/fork/user/client/has_seccomp_filters.hpp>
 #include <mitosis/fork/user/client/has_threads.hpp>
 #include <mitosis/fork/user/client/hooks.hpp>
 #include <mitosis/fork/user/client/identity.hpp>
@@ -203,8 +204,9 @@ inline PrepareOutcome become_child(const local::Birth* birth) noexcept {
 inline Result<PrepareOutcome> prepare(int sd, HandlerId handler, const char* policy,
                                       std::uint32_t flags = 0) {
   hooks().run_before();
-  Result<PrepareOutcome> outcome = has_threads() ? detail::be_captured(sd, handler, policy, flags)
-                                                 : detail::fork_off(sd, handler, policy, flags);
+  Result<PrepareOutcome> outcome = has_threads() || has_seccomp_filters()
+                                       ? detail::be_captured(sd, handler, policy, flags)
+                                       : detail::fork_off(sd, handler, policy, flags);
   if (outcome && outcome->child) {
     hooks().run_child();
   } else {

@@ -11,6 +11,7 @@
 #include <mitosis/fork/user/restore/opened.hpp>
 #include <mitosis/fork/user/restore/room.hpp>
 #include <mitosis/fork/user/restore/rseq.hpp>
+#include <mitosis/fork/user/restore/seccomp.hpp>
 #include <mitosis/fork/user/restore/write_program.hpp>
 
 namespace mitosis::restore {
@@ -47,6 +48,7 @@ inline Result<void> take_over(const local::ChannelView& agent, const ResumeReque
   utsname name = {};
   const Machine here = look_at_machine(*own, name);
   if (Result<void> fits = check_machine(*view, here); !fits) return fits;
+  if (Result<void> may = check_filters(*view); !may) return may;
 
   // ---- 3. Get what it has: its files and timers, as the caller may ----------------------------
   auto opened = open_all(*view, offer->userfaultfd_device.get(), agent.fd(), member);

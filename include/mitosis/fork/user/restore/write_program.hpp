@@ -5,6 +5,7 @@
 
 #include <mitosis/fork/user/restore/opened.hpp>
 #include <mitosis/fork/user/restore/room.hpp>
+#include <mitosis/fork/user/restore/seccomp.hpp>
 #include <mitosis/fork/user/restore/write_attributes.hpp>
 #include <mitosis/fork/user/restore/write_files.hpp>
 #include <mitosis/fork/user/restore/write_memory.hpp>
@@ -53,6 +54,8 @@ inline Result<const OpProgram*> write_program(const DescriptorView& view, const 
   program.step("restore the thread's memory");
   write_thread_memory(thread, has_tid(view, thread), program);
   program.op(SYS_close, socket);
+  program.step("install the seccomp filters");
+  write_filters(view, 0, program);
   write_further_threads(view, gates, drops, room.trampoline, program);
   return program.finish(room.trampoline.frame(0), keep.scratch.start, keep.scratch.bytes(), socket);
 }

@@ -15,6 +15,7 @@
 
 #include <mitosis/fork/user/restore/check_threads.hpp>
 #include <mitosis/fork/user/restore/program_writer.hpp>
+#include <mitosis/fork/user/restore/seccomp.hpp>
 #include <mitosis/fork/user/restore/trampoline.hpp>
 #include <mitosis/fork/user/restore/write_thread.hpp>
 #include <mitosis/fork/user/sched_attr.hpp>
@@ -184,6 +185,7 @@ inline void write_further_threads(const DescriptorView& view, const ThreadGates&
     detail::write_wake(gate.ready, 1, program);
     detail::write_wait(gates.open, program);
     write_thread_memory(thread, has_tid(view, thread), program);
+    write_filters(view, i, program);
   }
 }
 

@@ -152,7 +152,8 @@ class Cloner {
   Result<NewShadow> clone_once(std::uint64_t slot, const StopClock& clock) {
     TracedThread& leader = tracee_.leader();
     constexpr long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK;
-    if (leader.ask(PTRACE_SETOPTIONS, nullptr, options) != 0) {
+    if (leader.ask(PTRACE_SETOPTIONS, nullptr, options | PTRACE_O_SUSPEND_SECCOMP) != 0 &&
+        leader.ask(PTRACE_SETOPTIONS, nullptr, options) != 0) {
       return Error(Errc::system_call_failed, "PTRACE_SETOPTIONS", errno).in("clone the process");
     }
     const arch::Registers there =

@@ -12,6 +12,7 @@
 #include <mitosis/fork/user/capture/attributes.hpp>
 #include <mitosis/fork/user/capture/proc_text.hpp>
 #include <mitosis/fork/user/capture/thread_state.hpp>
+#include <mitosis/fork/user/capture/trace/seccomp_filters.hpp>
 #include <mitosis/fork/user/capture/trace/traced_thread.hpp>
 
 #include <algorithm>
@@ -72,6 +73,9 @@ inline Result<ThreadState> read_thread(TracedThread& thread, int memory, int tas
   auto xstate = detail::read_xstate(thread, layout);
   if (!xstate) return xstate.error();
   state.xstate = std::move(*xstate);
+  auto filters = read_filters(thread, tasks);
+  if (!filters) return filters.error();
+  state.filters = std::move(*filters);
   record.signal_mask = thread.own_mask();
   record.tid = static_cast<std::uint32_t>(thread.tid());
   detail::RseqConfiguration rseq = {};

@@ -36,6 +36,9 @@ class TracedThread {
 
   /// Starts to trace it; it runs on. missing_privilege where ptrace's access rule forbids it.
   static Result<TracedThread> seize(pid_t tid) noexcept {
+    // Its seccomp filters are not made for our code; only a privileged tracer may suspend them.
+    constexpr long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP;
+    if (::ptrace(PTRACE_SEIZE, tid, nullptr, options) == 0) return TracedThread(tid, Stop::none);
     if (::ptrace(PTRACE_SEIZE, tid, nullptr, PTRACE_O_TRACESYSGOOD) != 0) {
       const Errc code = errno == ESRCH ? Errc::child_died : Errc::missing_privilege;
       return Error(code, "ptrace does not let its caller trace this process", errno).in("trace");

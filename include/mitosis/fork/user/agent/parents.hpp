@@ -77,4 +77,5 @@ class Parents {
 
 }  // namespace mitosis::agent
 
+#include <mitosis/fork/user/agent/parents_end.hpp>
 #include <mitosis/fork/user/agent/parents_impl.hpp>

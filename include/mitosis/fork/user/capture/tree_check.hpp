@@ -50,15 +50,19 @@ inline Result<TreeFacts> check_tree(Span<const HeldProcess> members, std::uint64
   std::vector<UniqueFd> directories;
   std::vector<TreeProcess> processes;
   TreeFacts tree;
+  // That it is the root's goes without saying.
+  const auto of = [root = members[0].pid](const Error& error, pid_t pid) {
+    return pid == root ? error : detail::of_process(error, pid);
+  };
   for (const HeldProcess& member : members) {
     auto process = open_process(member.pid);
-    if (!process) return detail::of_process(process.error(), member.pid);
+    if (!process) return of(process.error(), member.pid);
     ParentFacts facts;
     auto ok = detail::check_process(member.pid, process->get(), {true, member.tracer}, facts);
     if (ok && !directories.empty()) {
       ok = detail::check_namespaces(directories[0].get(), process->get());
     }
-    if (!ok) return detail::of_process(ok.error(), member.pid);
+    if (!ok) return of(ok.error(), member.pid);
     processes.push_back({member.pid, process->get()});
     directories.push_back(std::move(*process));
     tree.of.push_back(std::move(facts));
@@ -70,7 +74,7 @@ inline Result<TreeFacts> check_tree(Span<const HeldProcess> members, std::uint64
   SharedMemory& shared = tree.of[0].shared;
   for (const TreeProcess& member : processes) {
     if (Result<void> ok = add_shared_mappings(member.process, shared); !ok) {
-      return detail::of_process(ok.error(), member.pid);
+      return of(ok.error(), member.pid);
     }
   }
   if (Result<void> ok = shared.copy(shared_budget); !ok) return ok.error();

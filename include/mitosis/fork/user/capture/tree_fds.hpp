@@ -98,7 +98,7 @@ inline Result<TreeFiles> open_tree_files(Span<const TreeProcess> members,
   }
   for (OpenFile& file : *all) {
     if (Result<void> read = detail::read_payload(target, *all, file); !read) {
-      return detail::of_process(read.error(), target.pid());
+      return target.member() == 0 ? read.error() : detail::of_process(read.error(), target.pid());
     }
   }
   files.of[0] = std::move(*all);

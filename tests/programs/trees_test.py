@@ -71,6 +71,9 @@ class Trees(TreeTest):
                     self.assertIn(pid, workers)
                 child.process.terminate()
                 self.assertEqual(child.process.wait(PATIENCE), 128 + 15)
+                # The port is free once the workers have followed their master.
+                wait_for(lambda: "python3" not in [name for _, name in self.machines.strangers(2)],
+                         "end of the workers")
         self.assertEqual(self.ask(1, 8100)[0], counted + 1)
         server.terminate()
         for pid in workers:

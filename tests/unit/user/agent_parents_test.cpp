@@ -78,15 +78,5 @@ TEST_F(ParentsTest, ReclaimEndsThePublished) {
   EXPECT_EQ(end_of(shadow), SIGKILL);
 }
 
-TEST(StateTable, TellsWhetherALiveChildHasAUserfaultfd) {
-  StateTable& table = **StateTable::create();
-  ChildSlot& slot = **table.take_child(0);
-  slot.uffd = 5;
-  EXPECT_FALSE(table.serves(5)) << "not live yet";
-  slot.state.store(static_cast<std::uint32_t>(SlotState::live));
-  EXPECT_TRUE(table.serves(5));
-  EXPECT_FALSE(table.serves(6));
-}
-
 }  // namespace
 }  // namespace mitosis::agent

@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include <mitosis/fork/user/agent/caller_rights.hpp>
+#include <mitosis/fork/user/agent/dropped_words.hpp>
+#include <mitosis/fork/user/agent/has_ended.hpp>
 #include <mitosis/fork/user/agent/policy_choice.hpp>
 #include <mitosis/fork/user/agent/process_owner.hpp>
 #include <mitosis/fork/user/agent/session.hpp>
@@ -41,17 +43,6 @@ inline Result<void> check_runs(pid_t pid) {
                                    : "there is no process " + std::to_string(pid);
   return Error(exited ? Errc::unsupported_process : Errc::invalid_argument, about.c_str())
       .in("check the process");
-}
-
-/// As many of the sentences as a packet has room for.
-inline capture::Dropped told(capture::Dropped all) {
-  constexpr std::size_t most = 100;
-  if (all.size() > most) {
-    const std::size_t others = all.size() - most;
-    all.resize(most);
-    all.push_back("and " + std::to_string(others) + " more open files");
-  }
-  return all;
 }
 
 }  // namespace detail
@@ -137,7 +128,7 @@ inline Result<Session::FreezeOutcome> Session::freeze(const std::shared_ptr<Pare
   if (!capturer) return capturer.error();
   if (auto r = capturer->await_stop(); !r) return r.error();
   // 3. It stands still. Its pid is still its own.
-  if (detail::has_exited(parent->parent_pidfd.get())) {
+  if (detail::has_ended(parent->parent_pidfd.get())) {
     return Error(Errc::child_died, "the process").in("check the process");
   }
   const auto uid = detail::user_of(parent->pid);

@@ -3,7 +3,6 @@
 // Included by keeper.hpp only, before keeper_impl.hpp.
 #pragma once
 
-#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -13,25 +12,13 @@
 #include <spdlog/spdlog.h>
 
 #include <mitosis/fork/user/agent/fork_with_our_fds.hpp>
+#include <mitosis/fork/user/agent/has_ended.hpp>
 #include <mitosis/fork/user/agent/keeper.hpp>
 #include <mitosis/fork/user/agent/uffd.hpp>
 
 #include <cerrno>
 
 namespace mitosis::agent {
-
-namespace detail {
-
-/// False where it still runs after `milliseconds`; what cannot be opened is gone.
-inline bool has_ended(int pidfd, int milliseconds) noexcept {
-  pollfd end = {pidfd, POLLIN, 0};
-  int n = 0;
-  while ((n = ::poll(&end, 1, milliseconds)) < 0 && errno == EINTR) {
-  }
-  return pidfd < 0 || n > 0;
-}
-
-}  // namespace detail
 
 /// Of the keeper's own copy of everything: descriptors shared, the state table too.
 inline Result<void> Keeper::start_guard() {

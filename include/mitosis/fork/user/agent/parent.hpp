@@ -6,6 +6,7 @@
 #include <mitosis/base/unique_fd.hpp>
 #include <mitosis/fork/user/agent/image.hpp>
 #include <mitosis/fork/user/agent/state_table.hpp>
+#include <mitosis/fork/user/local/prepare.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -47,5 +48,18 @@ struct Parent {
   Error failure;
   ParentSlot* slot = nullptr;
 };
+
+namespace detail {
+
+inline bool is_keyless(const Parent& parent) noexcept {
+  return (parent.flags & local::prepare_keyless) != 0;
+}
+
+inline Error belongs_to_another(HandlerId handler) noexcept {
+  return Error(Errc::not_permitted, "another user prepared it; act as that user, or as root")
+      .of_handler(handler);
+}
+
+}  // namespace detail
 
 }  // namespace mitosis::agent

@@ -6,8 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <mitosis/fork/user/agent/has_ended.hpp>
 #include <mitosis/fork/user/agent/parents.hpp>
-#include <mitosis/fork/user/agent/parents_impl.hpp>
 #include <mitosis/fork/user/local/prepare.hpp>
 
 #include <iterator>
@@ -107,7 +107,7 @@ inline std::vector<HandlerId> Parents::sweep(Clock::time_point now) {
     if ((parent.flags & local::prepare_pinned) != 0) continue;
     const bool ends_with_it = (parent.flags & local::prepare_ends_with_caller) != 0;
     if (now - parent.last_use < lease_ && !ends_with_it) continue;
-    if (!detail::has_exited(parent.parent_pidfd.get())) continue;
+    if (!detail::has_ended(parent.parent_pidfd.get())) continue;
     reclaimed.push_back(parent.handler);
     ended.push_back(id);
   }

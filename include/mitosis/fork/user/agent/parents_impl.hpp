@@ -2,7 +2,6 @@
 // The steps of a prepared parent's life. World: user. Included by parents.hpp only.
 #pragma once
 
-#include <poll.h>
 #include <signal.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -20,23 +19,6 @@
 #include <cstdio>
 
 namespace mitosis::agent {
-
-namespace detail {
-
-inline bool has_exited(int pidfd) noexcept {
-  pollfd p{pidfd, POLLIN, 0};
-  return pidfd < 0 || (::poll(&p, 1, 0) > 0);
-}
-inline bool is_keyless(const Parent& parent) noexcept {
-  return (parent.flags & local::prepare_keyless) != 0;
-}
-
-inline Error belongs_to_another(HandlerId handler) noexcept {
-  return Error(Errc::not_permitted, "another user prepared it; act as that user, or as root")
-      .of_handler(handler);
-}
-
-}  // namespace detail
 
 inline Result<std::shared_ptr<Parent>> Parents::reserve(HandlerId handler, std::uint32_t uid,
                                                         int pid, std::string policy, bool copy,

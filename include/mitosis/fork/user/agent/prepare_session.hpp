@@ -14,6 +14,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <mitosis/fork/user/agent/dropped_words.hpp>
 #include <mitosis/fork/user/agent/policy_choice.hpp>
 #include <mitosis/fork/user/agent/process_owner.hpp>
 #include <mitosis/fork/user/agent/session.hpp>

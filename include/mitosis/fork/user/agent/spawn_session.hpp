@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <mitosis/fork/user/agent/session.hpp>
+#include <mitosis/fork/user/agent/tree_refusal.hpp>
 
 #include <algorithm>
 #include <cstdio>
@@ -18,13 +19,6 @@
 namespace mitosis::agent {
 
 namespace detail {
-
-/// A tree's members have their numbers, and end with its root.
-inline Error needs_namespace() noexcept {
-  return Error(Errc::invalid_argument,
-               "it was prepared as a tree of processes, which takes a pid namespace: spawn --pidns")
-      .in("resume");
-}
 
 /// The identity of the other end of a connection. Its groups too: a child must not lose access
 /// that its caller has, nor gain any.

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include <mitosis/fork/user/agent/capturer.hpp>
+#include <mitosis/fork/user/agent/has_ended.hpp>
 #include <mitosis/fork/user/agent/proc_children.hpp>
 #include <mitosis/fork/user/agent/worker.hpp>
 #include <mitosis/fork/user/capture/tree_check.hpp>
@@ -152,7 +153,7 @@ class TreeCapture {
       if (!entry) return entry.error();
       member.entry = *entry;
     }
-    if (detail::has_exited(member.entry->parent_pidfd.get())) {
+    if (detail::has_ended(member.entry->parent_pidfd.get())) {
       return Error(Errc::child_died, "the process").in("check the process");
     }
     const auto uid = detail::user_of(pid);

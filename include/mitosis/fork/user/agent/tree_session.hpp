@@ -5,6 +5,7 @@
 #pragma once
 
 #include <mitosis/fork/user/agent/session.hpp>
+#include <mitosis/fork/user/agent/tree_refusal.hpp>
 
 #include <system_error>
 #include <thread>

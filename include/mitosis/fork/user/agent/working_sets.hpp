@@ -24,7 +24,7 @@ class WorkingSets {
     Entry& entry = entries_[parent];
     entry.last_use = ++clock_;
     if (entry.set == nullptr) entry.set = std::make_shared<WorkingSet>();
-    const std::shared_ptr<WorkingSet> found = entry.set;
+    std::shared_ptr<WorkingSet> found = entry.set;
     if (entries_.size() > most) {
       entries_.erase(std::min_element(
           entries_.begin(), entries_.end(),

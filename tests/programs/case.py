@@ -97,6 +97,10 @@ class ProgramTest(unittest.TestCase):
         return self.talker(2, [COMMAND, "resume", 1, handler, "--key", key, "--policy", policy,
                                *options])
 
+    def child_of(self, prepared, policy):
+        """How a child is made where nothing else is said."""
+        return self.resume(prepared, policy)
+
     def goes_on(self, words, before, after, ended=0, prepare_options=(), **options):
         """The law of this folder. `before` is said to the parent, then it is prepared; `after` is
         [(line, answer)...]: what each child and, in the end, the parent are told and must say."""
@@ -107,7 +111,7 @@ class ProgramTest(unittest.TestCase):
         for n in range(RESUMES):
             policy = POLICIES[n % len(POLICIES)]
             with self.subTest(resume=n, policy=policy):
-                child = self.resume(prepared, policy)
+                child = self.child_of(prepared, policy)
                 for line, answer in after:
                     self.assertEqual(child.ask(line), answer)
                 self.assertEqual(child.end(), ended)

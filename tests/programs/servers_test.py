@@ -6,19 +6,10 @@ import subprocess
 
 from case import POLICIES, RESUMES, ProgramTest, main, needs
 from machines import wait_for
-
-CURL = "import sys, urllib.request as r; sys.stdout.write(r.urlopen(sys.argv[1], timeout=20)" \
-       ".read().decode())"
+from web import NGINX, URL, get, start_nginx
 
 
 class Servers(ProgramTest):
-    def get(self, machine, url):
-        """What a client on that machine is answered; None where nobody answers yet."""
-        try:
-            return self.machines.run(machine, ["/usr/bin/python3", "-c", CURL, url])
-        except RuntimeError:
-            return None
-
     def each_child(self, prepared):
         """One child after the other, each ended by SIGTERM."""
         for n in range(RESUMES):
@@ -30,18 +21,19 @@ class Servers(ProgramTest):
                 child.process.wait(20)
 
     def test_http_server(self):
+        url = "http://127.0.0.1:8000/page"
         folder = self.machines.file("www")
         folder.mkdir()
         (folder / "page").write_text("as prepared")
         server = self.machines.start(
             1, ["/usr/bin/python3", "-m", "http.server", "-d", folder, "8000"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: self.get(1, "http://127.0.0.1:8000/page"), "http server")
+        wait_for(lambda: get(self.machines, 1, url), "http server")
         prepared = self.prepare(server.pid)
         for _ in self.each_child(prepared):
-            said = wait_for(lambda: self.get(2, "http://127.0.0.1:8000/page"), "child's answer")
+            said = wait_for(lambda: get(self.machines, 2, url), "child's answer")
             self.assertEqual(said, "as prepared")
-        self.assertEqual(self.get(1, "http://127.0.0.1:8000/page"), "as prepared")
+        self.assertEqual(get(self.machines, 1, url), "as prepared")
 
     @needs("/usr/bin/redis-server", "/usr/bin/redis-cli")
     def test_redis(self):
@@ -77,24 +69,15 @@ class Servers(ProgramTest):
         except RuntimeError:
             return False
 
-    @needs("/usr/sbin/nginx")
+    @needs(NGINX)
     def test_nginx_one_process(self):
-        folder = self.machines.file("nginx")
-        folder.mkdir()
-        (folder / "page").write_text("as prepared")
-        (folder / "conf").write_text(
-            "daemon off; master_process off; pid nginx.pid; error_log stderr;\n"
-            "events {}\nhttp { access_log off; client_body_temp_path t; proxy_temp_path t;\n"
-            "fastcgi_temp_path t; uwsgi_temp_path t; scgi_temp_path t;\n"
-            f"server {{ listen 8080; root {folder}; }} }}\n")
-        server = self.machines.start(1, ["/usr/sbin/nginx", "-p", folder, "-c", "conf"],
-                                     stderr=subprocess.DEVNULL)
-        url = "http://127.0.0.1:8080/page"
-        wait_for(lambda: self.get(1, url), "nginx")
+        server = start_nginx(self.machines, "master_process off;")
+        wait_for(lambda: get(self.machines, 1, URL), "nginx")
         prepared = self.prepare(server.pid)
         for _ in self.each_child(prepared):
-            self.assertEqual(wait_for(lambda: self.get(2, url), "child's answer"), "as prepared")
-        self.assertEqual(self.get(1, url), "as prepared")
+            said = wait_for(lambda: get(self.machines, 2, URL), "child's answer")
+            self.assertEqual(said, "as prepared")
+        self.assertEqual(get(self.machines, 1, URL), "as prepared")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ class TreeTest(ProgramTest):
         return self.talker(2, [COMMAND, "spawn", 1, handler, "--key", key, "--policy", policy,
                                "--pidns"], stderr=subprocess.DEVNULL)
 
+    def child_of(self, prepared, policy):
+        return self.spawn(prepared, policy)
+
     def nothing_left(self):
         """No process of a child's, and no shadow."""
         def left():

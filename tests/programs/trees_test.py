@@ -3,37 +3,20 @@
 """Programs of several processes, prepared as a whole: each child is a tree like its parent's."""
 
 import os
-import subprocess
 
 from case import POLICIES, RESUMES, main, needs
 from machines import PATIENCE, wait_for
 from tree_case import PYTHON, TALKERS, TreeTest, descendants
+from web import NGINX, URL, get, start_nginx
 
-BASH, NGINX = "/bin/bash", "/usr/sbin/nginx"
+BASH = "/bin/bash"
 ASK = "import socket, sys; s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)\n" \
       "sys.stdout.write(s.makefile().read())"
-GET = "import sys, urllib.request as r; sys.stdout.write(r.urlopen(sys.argv[1], timeout=20)" \
-      ".read().decode())"
 
 
 class Trees(TreeTest):
     def goes_on(self, words, before, after):
-        """As of case.py: what each child and in the end the parent is told, and must say."""
-        parent = self.started(1, words)
-        for line, answer in before:
-            self.assertEqual(parent.ask(line), answer)
-        prepared = self.prepare(parent.pid)
-        for n in range(RESUMES):
-            policy = POLICIES[n % len(POLICIES)]
-            with self.subTest(resume=n, policy=policy):
-                child = self.spawn(prepared, policy)
-                for line, answer in after:
-                    self.assertEqual(child.ask(line), answer)
-                self.assertEqual(child.end(), 0)
-        for line, answer in after:
-            self.assertEqual(parent.ask(line), answer)
-        self.assertEqual(parent.end(), 0)
-        self.machines.mitosis(1, "reclaim", prepared[0])
+        super().goes_on(words, before, after)
         self.nothing_left()
 
     def test_pipes_memory_zombies_and_places(self):
@@ -82,38 +65,20 @@ class Trees(TreeTest):
         self.machines.mitosis(1, "reclaim", prepared[0])
         self.nothing_left()
 
-    def get(self, machine, url):
-        try:
-            return self.machines.run(machine, [PYTHON, "-c", GET, url])
-        except RuntimeError:
-            return None
-
     @needs(NGINX)
     def test_nginx_with_workers(self):
-        folder = self.machines.file("nginx")
-        folder.mkdir()
-        folder.chmod(0o755)
-        folder.parent.chmod(0o755)
-        (folder / "page").write_text("as prepared")
-        (folder / "conf").write_text(
-            "daemon off; worker_processes 2; pid nginx.pid; error_log stderr; user root;\n"
-            "events {}\nhttp { access_log off; client_body_temp_path t; proxy_temp_path t;\n"
-            "fastcgi_temp_path t; uwsgi_temp_path t; scgi_temp_path t;\n"
-            f"server {{ listen 8080; root {folder}; }} }}\n")
-        server = self.machines.start(1, [NGINX, "-p", folder, "-c", "conf"],
-                                     stderr=subprocess.DEVNULL)
-        url = "http://127.0.0.1:8080/page"
-        wait_for(lambda: self.get(1, url), "nginx")
+        server = start_nginx(self.machines, "worker_processes 2; user root;")
+        wait_for(lambda: get(self.machines, 1, URL), "nginx")
         prepared = self.prepare(server.pid)
         for n in range(RESUMES):
             policy = POLICIES[n % len(POLICIES)]
             with self.subTest(resume=n, policy=policy):
                 child = self.spawn(prepared, policy)
-                self.assertEqual(wait_for(lambda: self.get(2, url), "child's answer"),
+                self.assertEqual(wait_for(lambda: get(self.machines, 2, URL), "child's answer"),
                                  "as prepared")
                 child.process.terminate()  # of the master, which ends its workers
                 self.assertEqual(child.process.wait(PATIENCE), 0)
-        self.assertEqual(self.get(1, url), "as prepared")
+        self.assertEqual(get(self.machines, 1, URL), "as prepared")
         server.terminate()
         self.assertEqual(server.wait(PATIENCE), 0)
         self.machines.mitosis(1, "reclaim", prepared[0])

@@ -7,19 +7,6 @@ namespace {
 
 constexpr std::uint64_t second = 1'000'000'000;
 
-template <LegalPolicy P>
-struct Driven {
-  Scene scene;
-  Script script;
-  Child<P, ScriptedPlatform> child{ScriptedPlatform{&script}, 7};
-
-  Driven() { EXPECT_EQ(child.load(scene.view()), Errc::ok); }
-  void advance(std::uint64_t ns) {
-    script.now = script.now + ns;
-    child.on_time(script.now);
-  }
-  void complete(Errc status = Errc::ok) { child.on_completion(script.take().cookie, status); }
-};
 using OnDemandOnly = Policy<Fetch<OnDemand>>;
 using Window8 = Policy<Fetch<Prefetch<8>>>;
 using Shared = Policy<Fetch<OnDemand>, Cache<Local>>;

@@ -12,23 +12,11 @@ using Shared8 = Policy<Fetch<Prefetch<8>>, Cache<Local>>;
 using OnDemandOnly = Policy<Fetch<OnDemand>>;
 constexpr Time late{1'000'000'000};
 
-template <LegalPolicy P>
-struct Driven {
-  Scene scene;
-  Script script;
-  Child<P, ScriptedPlatform> child{ScriptedPlatform{&script}, 7};
-
-  Driven() { EXPECT_EQ(child.load(scene.view()), Errc::ok); }
-  void complete(Errc status = Errc::ok) { child.on_completion(script.take().cookie, status); }
-  void complete_all() {
-    while (!script.posted.empty()) complete();
-  }
-  [[nodiscard]] std::uint64_t pages_posted() const {
-    std::uint64_t bytes = 0;
-    for (const ReadRequest& read : script.posted) bytes += read.bytes;
-    return bytes / page_size;
-  }
-};
+std::uint64_t pages_posted(const Script& script) {
+  std::uint64_t bytes = 0;
+  for (const ReadRequest& read : script.posted) bytes += read.bytes;
+  return bytes / page_size;
+}
 
 TEST(WorkingSet, HasEachPageOnceInTheOrderOfFetches) {
   WorkingSet set;
@@ -62,7 +50,7 @@ TEST(Foreseen, TheSecondChildGetsWhatTheFirstOneFetched) {
   first.complete_all();
 
   second.child.foresee(known, late);
-  EXPECT_EQ(second.pages_posted(), 18u);
+  EXPECT_EQ(pages_posted(second.script), 18u);
   EXPECT_EQ(second.script.posted[0].remote_address, address(page(5100)));  // in that order
   for (const ReadRequest& read : second.script.posted) EXPECT_EQ(read.lane, Lane::bulk);
   const std::size_t out = second.script.posted.size();
@@ -116,7 +104,7 @@ TEST(Foreseen, APageThatTheChildHasGivenUpIsNotFetched) {
   t.child.on_removed({page(302), 3});
   t.child.on_unmapped({page(307), 100});
   t.child.foresee(known, late);
-  EXPECT_EQ(t.pages_posted(), 4u);
+  EXPECT_EQ(pages_posted(t.script), 4u);
   t.child.on_removed({page(300), 1});  // while it is on its way
   t.complete_all();
   EXPECT_EQ(t.script.installed, (std::vector<PageRange>{{page(301), 1}, {page(305), 2}}));
@@ -146,7 +134,7 @@ TEST(Foreseen, WithoutALandingItComesByItsFault) {
   EXPECT_TRUE(t.script.posted.empty());
   t.script.landing_limit = 100;
   t.child.on_fault(page(300));
-  EXPECT_EQ(t.pages_posted(), 9u);
+  EXPECT_EQ(pages_posted(t.script), 9u);
   t.complete_all();
   EXPECT_EQ(t.child.stats().fetched, 9u);
 }
@@ -159,7 +147,7 @@ TEST(Foreseen, WhatTheCacheHasIsMappedWithoutARead) {
   t.script.shelf.set({page(304), 2}, CacheState::filling);  // another child's
   t.child.foresee(known, late);
   EXPECT_EQ(t.script.installed, (std::vector<PageRange>{{page(300), 4}}));
-  EXPECT_EQ(t.pages_posted(), 3u);
+  EXPECT_EQ(pages_posted(t.script), 3u);
   t.complete_all();
   EXPECT_EQ(t.script.installed.back(), (PageRange{page(306), 3}));
 }

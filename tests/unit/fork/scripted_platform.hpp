@@ -81,4 +81,22 @@ struct ScriptedPlatform {
 };
 static_assert(Platform<ScriptedPlatform>);
 
+/// A child of the scene's parent, in entry 7, whose reads end when the test says so.
+template <LegalPolicy P>
+struct Driven {
+  Scene scene;
+  Script script;
+  Child<P, ScriptedPlatform> child{ScriptedPlatform{&script}, 7};
+
+  Driven() { EXPECT_EQ(child.load(scene.view()), Errc::ok); }
+  void advance(std::uint64_t ns) {
+    script.now = script.now + ns;
+    child.on_time(script.now);
+  }
+  void complete(Errc status = Errc::ok) { child.on_completion(script.take().cookie, status); }
+  void complete_all() {
+    while (!script.posted.empty()) complete();
+  }
+};
+
 }  // namespace mitosis::test

@@ -38,6 +38,15 @@ UniqueFd connect_as(const std::string& address, auth::Purpose purpose) {
   EXPECT_TRUE(tcp::handshake_as_client(stream, handshake, tcp::deadline_in(5000)).ok());
   return fd;
 }
+/// Ok once a read succeeds; else, after many, the last one's status.
+Errc read_again_and_again(FabricDriver<RC>& driver) {
+  Errc status = Errc::last;
+  for (int tries = 0; tries < 50 && status != Errc::ok; ++tries) {
+    status = driver.read(driver.request(0, 64));
+  }
+  return status;
+}
+
 /// Whether the peer closes within the receive time-out; what it sends before is skipped.
 bool closes(int fd) {
   std::uint8_t buffer[4096];
@@ -138,11 +147,7 @@ TEST_F(TcpServer, TooManyConnectionsAreRefusedUntilSomeEnd) {
   }
   ASSERT_TRUE(book.set(server_machine, small.address).ok());
   FabricDriver<RC> driver(book);
-  Errc status = Errc::last;
-  for (int tries = 0; tries < 50 && status != Errc::ok; ++tries) {
-    status = driver.read(driver.request(0, 64));
-  }
-  EXPECT_EQ(status, Errc::ok);
+  EXPECT_EQ(read_again_and_again(driver), Errc::ok);
 }
 
 TEST_F(TcpServer, ThoseWhoMerelyConnectKeepNobodyOut) {
@@ -153,11 +158,7 @@ TEST_F(TcpServer, ThoseWhoMerelyConnectKeepNobodyOut) {
   for (int i = 0; i < 40; ++i) silent.push_back(connect_to(small.address));
   ASSERT_TRUE(book.set(server_machine, small.address).ok());
   FabricDriver<RC> driver(book);
-  Errc status = Errc::last;
-  for (int tries = 0; tries < 50 && status != Errc::ok; ++tries) {
-    status = driver.read(driver.request(0, 64));
-  }
-  EXPECT_EQ(status, Errc::ok);
+  EXPECT_EQ(read_again_and_again(driver), Errc::ok);
   EXPECT_TRUE(closes(silent.front().get())) << "the oldest makes room";
   EXPECT_EQ(::send(peer.get(), "", 0, MSG_NOSIGNAL), 0);
   const timeval moment{0, 100'000};

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// Context: an opened RDMA device. World: user.
+// All verbs objects of a process on that device are made of it, and must end before it does.
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include <mitosis/base/result.hpp>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace mitosis::verbs {
+
+/// Owns an ibv_context; move-only. The verbs library lets any thread use it.
+class Context {
+ public:
+  /// Opens the device of that name ("rxe0"); an empty name takes the first one that there is.
+  /// transport_unsupported: there is none, or none of that name.
+  static Result<Context> open(const char* name) noexcept {
+    int count = 0;
+    ibv_device** const devices = ::ibv_get_device_list(&count);
+    if (devices == nullptr) {
+      return Error(Errc::transport_unsupported, "no RDMA device: the kernel has no ib_uverbs",
+                   errno)
+          .in("open a device");
+    }
+    ibv_context* opened = nullptr;
+    bool found = false;
+    int failed = 0;
+    for (int i = 0; i < count && !found; ++i) {
+      found = *name == '\0' || std::strcmp(::ibv_get_device_name(devices[i]), name) == 0;
+      if (found) {
+        opened = ::ibv_open_device(devices[i]);
+        failed = errno;
+      }
+    }
+    ::ibv_free_device_list(devices);
+    if (opened != nullptr) return Context(opened);
+    if (found) return Error(Errc::system_call_failed, "ibv_open_device", failed);
+    return Error(Errc::transport_unsupported, *name == '\0' ? "no RDMA device is there" : name)
+        .in("open a device");
+  }
+  /// Takes an opened device over.
+  explicit Context(ibv_context* raw) noexcept : raw_(raw) {}
+  Context(Context&& other) noexcept : raw_(std::exchange(other.raw_, nullptr)) {}
+  Context& operator=(Context&& other) noexcept {
+    if (this != &other) {
+      close();
+      raw_ = std::exchange(other.raw_, nullptr);
+    }
+    return *this;
+  }
+  ~Context() { close(); }
+
+  [[nodiscard]] ibv_context* get() const noexcept { return raw_; }
+  [[nodiscard]] const char* name() const noexcept { return ::ibv_get_device_name(raw_->device); }
+  /// Readable when the device has an asynchronous event (ibv_get_async_event).
+  [[nodiscard]] int async_fd() const noexcept { return raw_->async_fd; }
+  [[nodiscard]] Result<ibv_device_attr> attributes() const noexcept {
+    ibv_device_attr attributes = {};
+    if (const int e = ::ibv_query_device(raw_, &attributes); e != 0) {
+      return Error(Errc::system_call_failed, "ibv_query_device", e).in("ask the device");
+    }
+    return attributes;
+  }
+  /// Ports count from 1.
+  [[nodiscard]] Result<ibv_port_attr> port(std::uint8_t number) const noexcept {
+    ibv_port_attr attributes = {};
+    if (const int e = ::ibv_query_port(raw_, number, &attributes); e != 0) {
+      return Error(Errc::system_call_failed, "ibv_query_port", e).in("ask the device");
+    }
+    return attributes;
+  }
+  [[nodiscard]] Result<ibv_gid> gid(std::uint8_t port, int index) const noexcept {
+    ibv_gid gid = {};
+    if (::ibv_query_gid(raw_, port, index, &gid) != 0) {
+      return Error(Errc::system_call_failed, "ibv_query_gid", errno).in("ask the device");
+    }
+    return gid;
+  }
+
+ private:
+  void close() noexcept {
+    if (raw_ != nullptr) ::ibv_close_device(raw_);
+  }
+  ibv_context* raw_;
+};
+
+}  // namespace mitosis::verbs

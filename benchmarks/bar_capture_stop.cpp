@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Bar: how long a running program stands still for its capture by pid, beyond what fork() of its
 // memory takes. World: user.
-#include <mitosis/fork/user/local/messages.hpp>
-
 #include <harness/bar.hpp>
 #include <harness/python.hpp>
+#include <harness/runtimes.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -16,49 +14,59 @@
 namespace {
 
 using namespace bench;
-using namespace mitosis;
 
-/// Both in milliseconds: what the capturer has measured from the first request to stop to the last
-/// thread's release, less fork(); and fork().
-std::optional<Measured> stop(Scene& scene, Talker& parent, int threads) {
-  static std::uint64_t handler = 1'000'000;
-  const auto forked = parent.ask("fork");
-  if (!forked || forked->size() != 1) return std::nullopt;
-  auto agent = scene.cluster().parent_agent().connect();
-  if (!agent) return std::nullopt;
-  local::PrepareProcess request;
-  request.pid = parent.pid();
-  request.handler = HandlerId{++handler};
-  const auto prepared =
-      agent->call<local::ProcessPrepared>(request, local::within(std::chrono::seconds(20)));
-  local::Reclaim reclaim;
-  reclaim.handler = request.handler;
-  if (!prepared || prepared->threads != static_cast<std::uint32_t>(threads) ||
-      !agent->call<local::Done>(reclaim, local::within(std::chrono::seconds(20)))) {
-    if (!prepared) std::fprintf(stderr, "benchmark: %s\n", describe(prepared.error()).c_str());
+/// What the capturer has measured from the first request to stop to the last thread's release, in
+/// milliseconds.
+std::optional<double> stopped_ms(Scene& scene, Talker& parent, int threads) {
+  Handle handle;
+  const auto prepared = scene.prepare_process(parent.pid(), handle);
+  if (!prepared || !scene.reclaim(handle)) return std::nullopt;
+  if (prepared->threads != static_cast<std::uint32_t>(threads)) {
+    std::fprintf(stderr, "benchmark: %u threads, not %d\n", prepared->threads, threads);
     return std::nullopt;
   }
-  const double fork_ms = std::strtod((*forked)[0].c_str(), nullptr);
-  const double stopped_ms = static_cast<double>(prepared->stopped_ns) * 1e-6;
-  return Measured{std::max(0.0, stopped_ms - fork_ms), fork_ms};
+  return static_cast<double>(prepared->stopped_ns) * 1e-6;
+}
+
+constexpr int repetitions = 41;
+
+void add_python(Scene& scene, int threads) {
+  auto parent = std::make_shared<std::optional<Talker>>();
+  auto left = std::make_shared<int>(repetitions);
+  add_bar("capture_stop/python_" + std::to_string(threads), repetitions,
+          [&scene, parent, left, threads]() -> std::optional<Measured> {
+            if (!*parent) {
+              *parent = scene.start_parent(
+                  {python, build_file("benchmarks/threaded_parent.py"), std::to_string(threads)});
+            }
+            const auto forked = *parent ? (*parent)->ask("fork") : std::nullopt;
+            if (!forked || forked->size() != 1) return std::nullopt;
+            const auto stopped = stopped_ms(scene, **parent, threads);
+            if (!stopped) return std::nullopt;
+            if (--*left == 0) parent->reset();
+            const double fork_ms = std::strtod((*forked)[0].c_str(), nullptr);
+            return Measured{std::max(0.0, *stopped - fork_ms), fork_ms};
+          });
+}
+
+/// A JVM cannot fork(): the whole time counts.
+void add_java(Scene& scene) {
+  auto parent = std::make_shared<std::optional<JavaParent>>();
+  auto left = std::make_shared<int>(repetitions);
+  add_bar("capture_stop/java_" + std::to_string(java_threads), repetitions,
+          [&scene, parent, left]() -> std::optional<Measured> {
+            if (!*parent) *parent = start_java_parent(scene);
+            const auto stopped =
+                *parent ? stopped_ms(scene, (*parent)->program, java_threads) : std::nullopt;
+            if (--*left == 0) parent->reset();
+            if (!stopped) return std::nullopt;
+            return Measured{*stopped, 0};
+          });
 }
 
 void add(Scene& scene) {
-  for (const int threads : {4, 150}) {
-    auto parent = std::make_shared<std::optional<Talker>>();
-    constexpr int repetitions = 41;
-    auto left = std::make_shared<int>(repetitions);
-    add_bar("capture_stop/python_" + std::to_string(threads), repetitions,
-            [&scene, parent, left, threads]() -> std::optional<Measured> {
-              if (!*parent) {
-                *parent = scene.start_parent(
-                    {python, build_file("benchmarks/threaded_parent.py"), std::to_string(threads)});
-              }
-              const auto measured = *parent ? stop(scene, **parent, threads) : std::nullopt;
-              if (--*left == 0) parent->reset();
-              return measured;
-            });
-  }
+  for (const int threads : {4, 150}) add_python(scene, threads);
+  add_java(scene);
 }
 
 }  // namespace

@@ -77,4 +77,9 @@ BARS = PAUSES + [
         floor='beside fork() of it', floor_unit='ms', issue=3),
     Bar('capture_stop_python_150', 'bar_capture_stop', 'capture_stop/python_150/', 20, 'ms',
         floor='beside fork() of it', floor_unit='ms', issue=3),
+    Bar('capture_stop_java_22', 'bar_capture_stop', 'capture_stop/java_22/', 8, 'ms', issue=3),
+    Bar('first_instruction_java', 'bar_first_instruction', 'first_instruction/java/', 8, 'ms',
+        issue=3),
+    Bar('first_instruction_node', 'bar_first_instruction', 'first_instruction/node/', 12, 'ms',
+        issue=3),
 ]

@@ -4,8 +4,12 @@
 
 #include <harness/cluster.hpp>
 #include <harness/talker.hpp>
+#include <mitosis/fork/user/client/key_text.hpp>
+#include <mitosis/fork/user/local/messages.hpp>
 
+#include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -52,15 +56,42 @@ class Scene {
     handle.key = (*said)[1];
     return handle;
   }
+  /// A parent that knows nothing of it is prepared by its pid; its key and facts.
+  std::optional<mitosis::local::ProcessPrepared> prepare_process(int pid, Handle& handle,
+                                                                 const std::string& policy = {}) {
+    auto agent = cluster_->parent_agent().connect();
+    if (!agent) return std::nullopt;
+    mitosis::local::PrepareProcess request;
+    request.pid = pid;
+    request.handler = mitosis::HandlerId{handle.handler = ++last_handler_};
+    request.policy = policy;
+    auto prepared = agent->call<mitosis::local::ProcessPrepared>(
+        request, mitosis::local::within(std::chrono::seconds(20)));
+    if (!prepared) {
+      std::fprintf(stderr, "benchmark: %s\n", mitosis::describe(prepared.error()).c_str());
+      return std::nullopt;
+    }
+    handle.key = mitosis::format_key(prepared->key);
+    return std::move(*prepared);
+  }
+  bool reclaim(const Handle& handle) {
+    auto agent = cluster_->parent_agent().connect();
+    mitosis::local::Reclaim request;
+    request.handler = mitosis::HandlerId{handle.handler};
+    return agent && agent->call<mitosis::local::Done>(
+                        request, mitosis::local::within(std::chrono::seconds(20)));
+  }
   static bool reclaim(Talker& parent, const Handle& handle) {
     return parent.ask("reclaim " + std::to_string(handle.handler)).has_value();
   }
 
   /// A child on the other machine; it may not have run its first instruction yet.
-  std::optional<Child> resume(const Handle& handle, const std::string& policy) {
+  /// `waiting`: as Talker::start's.
+  std::optional<Child> resume(const Handle& handle, const std::string& policy,
+                              bool waiting = false) {
     auto child = start(
         {build_file("benchmarks/launch"), "1", std::to_string(handle.handler), handle.key, policy},
-        cluster_->child_agent());
+        cluster_->child_agent(), {}, waiting);
     if (!child) return std::nullopt;
     const auto called = child->answer();
     if (!called || called->size() != 1) return std::nullopt;
@@ -82,12 +113,13 @@ class Scene {
  private:
   static std::optional<Talker> start(std::vector<std::string> argv,
                                      const testbed::AgentProcess& machine,
-                                     std::vector<std::string> environment = {}) {
+                                     std::vector<std::string> environment = {},
+                                     bool waiting = false) {
     testbed::ProcessSpec spec;
     spec.argv = std::move(argv);
     spec.environment = std::move(environment);
     spec.environment.push_back(Cluster::environment(machine));
-    return Talker::start(std::move(spec));
+    return Talker::start(std::move(spec), waiting);
   }
   Cluster* cluster_;
   std::uint64_t last_handler_ = 0;

@@ -3,13 +3,16 @@
 // Its standard streams are the only files that it has open, so that it can be prepared.
 #pragma once
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include <harness/clock.hpp>
 #include <mitosis/base/unique_fd.hpp>
 #include <testbed/process.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -25,13 +28,19 @@ class Talker {
  public:
   static constexpr std::chrono::seconds patience{30};
 
-  /// Nothing where the program could not be started; says why on stderr.
-  static std::optional<Talker> start(mitosis::testbed::ProcessSpec spec) {
+  /// Nothing where the program could not be started; says why on stderr. `waiting`: a page that
+  /// fills its stdin is there before it starts, see `taken_ns`.
+  static std::optional<Talker> start(mitosis::testbed::ProcessSpec spec, bool waiting = false) {
     int down[2], up[2];
     if (::pipe2(down, O_CLOEXEC) != 0) return std::nullopt;
     UniqueFd in(down[0]), to(down[1]);
     if (::pipe2(up, O_CLOEXEC) != 0) return std::nullopt;
     UniqueFd from(up[0]), out(up[1]);
+    const std::string page(4096, '\n');
+    if (waiting && (::fcntl(to.get(), F_SETPIPE_SZ, page.size()) != int(page.size()) ||
+                    ::write(to.get(), page.data(), page.size()) != ssize_t(page.size()))) {
+      return std::nullopt;
+    }
     spec.in = in.get();
     spec.out = out.get();
     spec.err = STDERR_FILENO;
@@ -58,6 +67,14 @@ class Talker {
       if (n <= 0) return std::nullopt;
       text_.append(buffer, static_cast<std::size_t>(n));
     }
+  }
+
+  /// When (CLOCK_MONOTONIC) the page that was waiting for it has been read.
+  std::optional<std::int64_t> taken_ns() {
+    pollfd room = {to_.get(), POLLOUT, 0};
+    constexpr int most = std::chrono::milliseconds(patience).count();
+    if (::poll(&room, 1, most) != 1 || (room.revents & POLLOUT) == 0) return std::nullopt;
+    return now_ns();
   }
 
   /// The answer's words after "ok"; nothing where it is another.

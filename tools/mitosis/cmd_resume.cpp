@@ -28,7 +28,7 @@ struct ResumeArguments {
 
 /// Returns only on failure.
 int run(ResumeArguments& arguments) {
-  const Result<AuthKey> key = arguments.key.get();
+  const Result<AuthKey> key = arguments.key.get_or_none();
   if (!key) return fail("resume", key.error(), exit_usage);
   arguments.request.key = *key;
   arguments.request.warn = [](const char* sentence) {

@@ -47,7 +47,7 @@ void print_json(const std::vector<SpawnedChild>& children) {
 }
 
 int run(SpawnArguments& arguments) {
-  const Result<AuthKey> key = arguments.key.get();
+  const Result<AuthKey> key = arguments.key.get_or_none();
   if (!key) return fail("spawn", key.error(), exit_usage);
   arguments.request.key = *key;
   // The client's headers look for the agent where the environment says.

@@ -26,7 +26,7 @@ class KeyOption {
     auto* key = add_parsed(app, "--key", key_, parse_key_text,
                            "the auth key that prepare gave, 32 hexadecimal digits; every user of "
                            "this machine can read it in `ps` meanwhile: prefer --key-file or "
-                           "$MITOSIS_KEY")
+                           "$MITOSIS_KEY; one's own handler on this machine needs none")
                     ->type_name("HEX");
     auto* file =
         app.add_option("--key-file", file_, "a file that holds the key (-: standard input)")
@@ -38,6 +38,9 @@ class KeyOption {
   [[nodiscard]] bool given() const {
     return given_->count() > 0 || !file_.empty() || environment() != nullptr;
   }
+  /// As `get`; the empty key where none is given: one's own handler on this machine needs none, and
+  /// the agent tells whose it is.
+  [[nodiscard]] Result<AuthKey> get_or_none() const { return given() ? get() : AuthKey{}; }
   /// The key, by the order --key, --key-file, $MITOSIS_KEY.
   [[nodiscard]] Result<AuthKey> get() const {
     if (given_->count() > 0) return key_;

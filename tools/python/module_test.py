@@ -58,6 +58,13 @@ def main() -> int:
                 child.stdin.flush()
                 assert child.stdout.read() == "parent child\n"
                 assert child.wait(20) == 0
+            with python(0, "import mitosis; mitosis.resume(mitosis.HERE, 73)") as child:
+                assert child.stdout.readline(), "one's own handler needs no key on its machine"
+                child.stdin.write("\n")
+                child.stdin.flush()
+                assert child.wait(20) == 0
+            with python(0, "import mitosis; mitosis.prepare('abc')") as mistaken:
+                assert mistaken.wait(20) == 1
             with python(0, "import mitosis; mitosis.reclaim(73)") as reclaim:
                 assert reclaim.wait(20) == 0
             with python(1, RESUME, "0", "73", key) as late:

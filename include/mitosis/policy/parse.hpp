@@ -120,4 +120,10 @@ inline Result<PolicyName> parse_policy(const Chars& chars) noexcept {
   return parse_policy(chars.data(), chars.size());
 }
 
+/// The same for a literal.
+template <std::size_t Size>
+inline Result<PolicyName> parse_policy(const char (&literal)[Size]) noexcept {
+  return parse_policy(literal, Size - 1);
+}
+
 }  // namespace mitosis

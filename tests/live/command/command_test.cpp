@@ -84,13 +84,18 @@ class Command : public testing::Test {
     std::string said() const { return detail::whole(out.get()); }
   };
   /// `mitosis ARGUMENTS...` on the children's machine, with `input`.
-  Run start(std::vector<std::string> arguments, const std::string& input) {
+  Run start(const std::vector<std::string>& arguments, const std::string& input) {
+    return start_at(machines_->child_agent().socket(), arguments, input);
+  }
+  /// The same of whichever agent listens at `socket`.
+  Run start_at(const std::string& socket, const std::vector<std::string>& arguments,
+               const std::string& input) {
     const UniqueFd in = file_of(input);
     UniqueFd out(::memfd_create("out", MFD_CLOEXEC));
     testbed::ProcessSpec spec;
     spec.argv = {MITOSIS_COMMAND};
     spec.argv.insert(spec.argv.end(), arguments.begin(), arguments.end());
-    spec.argv.insert(spec.argv.end(), {"--socket", machines_->child_agent().socket()});
+    spec.argv.insert(spec.argv.end(), {"--socket", socket});
     spec.network = machines_->networks().child.fd();
     spec.in = in.get();
     spec.out = out.get();
@@ -122,6 +127,28 @@ TEST_F(Command, ARefusedResumeIs125AndLeavesNothing) {
   Run list = start({"ps", "--json"}, "");
   EXPECT_EQ(list.status(), 0);
   EXPECT_EQ(nlohmann::json::parse(list.said()).size(), 0u);
+}
+
+TEST_F(Command, OnesOwnHandlerNeedsNoKeyOnItsMachineButDoesElsewhere) {
+  const std::string& at_home = machines_->parent_agent().socket();
+  EXPECT_EQ(start_at(at_home, {"resume", "1", "73"}, "exit 42\n").status(), 42);
+  EXPECT_EQ(start_at(at_home, {"spawn", "1", "73"}, "exit 7\n").status(), 7);
+  EXPECT_EQ(start({"resume", "1", "73"}, "exit 0\n").status(), 125);
+}
+
+TEST_F(Command, StatsTellWhatEndedChildrenFetched) {
+  EXPECT_EQ(start({"resume", "1", "73", "--key-file", key_file_}, "exit 42\n").status(), 42);
+  // The pager hears of the child's end at the same time as we do.
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  nlohmann::json ended;
+  do {
+    Run stats = start({"stats", "--json"}, "");
+    ASSERT_EQ(stats.status(), 0);
+    ended = nlohmann::json::parse(stats.said())["ended"];
+  } while (ended["children"] != 1 && std::chrono::steady_clock::now() < deadline);
+  EXPECT_EQ(ended["children"], 1);
+  EXPECT_GT(ended["pages_fetched"], 0);
+  EXPECT_GT(ended["bytes_fetched"], 4096);
 }
 
 TEST_F(Command, SpawnHandsItsStreamsOverAndExitsAsTheChildDoes) {

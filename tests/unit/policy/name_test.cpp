@@ -42,6 +42,7 @@ TEST(ParsePolicy, TakesAnyOrderAndDefaultsTheRest) {
   EXPECT_EQ(text_of(*parse_policy(std::string("noprofile+prefetch512"))),
             "rc+prefetch512+none+cow");
   EXPECT_EQ(*parse_policy(std::string()), PolicyName{});
+  EXPECT_EQ(text_of(*parse_policy("eager")), "rc+eager+none+cow");
 }
 
 void expect_refused(std::string_view text, std::string_view subject) {

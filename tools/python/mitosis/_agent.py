@@ -64,14 +64,23 @@ def _check(result: int) -> int:
 
 
 def _given_key(text: str | None) -> typing.Any:
-    """The C structure of 32 hexadecimal digits."""
+    """The C structure of 32 hexadecimal digits; None: no key."""
+    if text is None:
+        return None
     try:
-        key = bytes.fromhex(text or "")
+        key = bytes.fromhex(text)
     except ValueError:
         key = b""
-    if len(key) != 16 or len(text or "") != 32:
+    if len(key) != 16 or len(text) != 32:
         raise ValueError("a key is 32 hexadecimal digits")
     return ctypes.byref(Key((ctypes.c_uint8 * 16)(*key)))
+
+
+def _handler(number: int) -> int:
+    """A handler id as it is; ctypes would cut it off, or name its own types."""
+    if not isinstance(number, int) or not 0 <= number < 1 << 64:
+        raise TypeError(f"a handler id is an integer from 0 to 2**64 - 1, not {number!r}")
+    return number
 
 
 def _text(policy: str | None) -> bytes | None:
@@ -111,7 +120,7 @@ class Agent:
         """
         key = Key()
         _hooks.run_before()
-        which = library.mitosis_prepare_as(self._sd, handler, _text(policy), _LOSSY if lossy else 0,
+        which = library.mitosis_prepare_as(self._sd, _handler(handler), _text(policy), _LOSSY if lossy else 0,
                                            ctypes.byref(key))
         if which == _CHILD:
             _hooks.run_child()
@@ -129,20 +138,22 @@ class Agent:
         process is as before.
         """
         key = Key()
-        _check(library.mitosis_prepare_process(self._sd, pid, handler, _text(policy),
+        _check(library.mitosis_prepare_process(self._sd, pid, _handler(handler), _text(policy),
                                                ctypes.byref(key)))
         return bytes(key.bytes).hex()
 
-    def resume(self, machine: int, handler: int, key: str, policy: str | None = None) -> None:
+    def resume(self, machine: int, handler: int, key: str | None = None,
+               policy: str | None = None) -> None:
         """This process becomes a child of `handler` on `machine`, as if by os.execv: returns never
-        or raises Error, and is then as before. Unflushed output is lost, as with os.execv."""
-        _check(library.mitosis_resume_remote(self._sd, machine, handler, _given_key(key),
+        or raises Error, and is then as before. Unflushed output is lost, as with os.execv. One's
+        own handler on this machine needs no key."""
+        _check(library.mitosis_resume_remote(self._sd, machine, _handler(handler), _given_key(key),
                                              _text(policy)))
 
     def reclaim(self, handler: int, machine: int = HERE, key: str | None = None) -> None:
         """Ends a handler: no page of it is served any more. Another machine's needs its key."""
         if key is None and machine == HERE:
-            _check(library.mitosis_reclaim(self._sd, handler))
+            _check(library.mitosis_reclaim(self._sd, _handler(handler)))
         else:
             _check(library.mitosis_reclaim_remote(self._sd, machine, handler, _given_key(key)))
 
@@ -168,13 +179,14 @@ class Agent:
                 return typing.cast(dict[str, typing.Any], json.loads(text.value))
             room = length + 4096
 
-    def spawn(self, machine: int, handler: int, key: str, policy: str | None = None,
-              count: int = 1, stdio: tuple[int, int, int] | None = None) -> list[Child]:
+    def spawn(self, machine: int, handler: int, key: str | None = None,
+              policy: str | None = None, count: int = 1,
+              stdio: tuple[int, int, int] | None = None) -> list[Child]:
         """Has this machine's agent make `count` children here of a handler of `machine`; `stdio`:
-        their three descriptors, None: /dev/null."""
+        their three descriptors, None: /dev/null. The key: as for resume."""
         children = (SpawnedChild * count)()
         streams = None if stdio is None else (ctypes.c_int * 3)(*stdio)
-        _check(library.mitosis_spawn(self._sd, machine, handler, _given_key(key), _text(policy),
+        _check(library.mitosis_spawn(self._sd, machine, _handler(handler), _given_key(key), _text(policy),
                                      count, streams, children))
         return [Child(child.pid, child.pidfd) for child in children]
 

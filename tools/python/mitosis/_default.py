@@ -33,7 +33,8 @@ def prepare_process(pid: int, handler: int, policy: str | None = None) -> str:
     return _default().prepare_process(pid, handler, policy)
 
 
-def resume(machine: int, handler: int, key: str, policy: str | None = None) -> None:
+def resume(machine: int, handler: int, key: str | None = None,
+           policy: str | None = None) -> None:
     """Agent.resume: becomes a child; does not return."""
     _default().resume(machine, handler, key, policy)
 
@@ -63,8 +64,8 @@ def stats() -> dict[str, typing.Any]:
     return _default().stats()
 
 
-def spawn(machine: int, handler: int, key: str, policy: str | None = None, count: int = 1,
-          stdio: tuple[int, int, int] | None = None) -> list[Child]:
+def spawn(machine: int, handler: int, key: str | None = None, policy: str | None = None,
+          count: int = 1, stdio: tuple[int, int, int] | None = None) -> list[Child]:
     """Agent.spawn: children that the agent makes."""
     return _default().spawn(machine, handler, key, policy, count, stdio)
 

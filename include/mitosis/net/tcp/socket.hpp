@@ -38,7 +38,9 @@ inline void tune(int fd) noexcept {
 /// A listening socket; port 0 picks a free one, which `local_port` tells.
 [[nodiscard]] inline Result<UniqueFd> listen_on(const Address& address) {
   const auto failed = [&address](const char* call) {
-    return Error(Errc::system_call_failed, (address.text() + ": " + call).c_str(), errno)
+    const bool taken = errno == EADDRINUSE || errno == EADDRNOTAVAIL;
+    const char* hint = taken ? " (choose another address or port, as by --listen)" : "";
+    return Error(Errc::system_call_failed, (address.text() + ": " + call + hint).c_str(), errno)
         .in("listen");
   };
   UniqueFd fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));

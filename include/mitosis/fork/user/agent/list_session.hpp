@@ -110,6 +110,7 @@ inline Result<void> Session::stats(const local::Packet&) {
     fallbacks += slot.fallbacks.load();
     cached += slot.cached.load();
   }
+  const EndedChildren& ended = worker_.table.ended_children;
   ProfileBook book;
   worker_.profile.copy_to(book);
   for (const auto& pager : worker_.pagers) pager->report(book);
@@ -123,6 +124,13 @@ inline Result<void> Session::stats(const local::Packet&) {
       {"pages_from_cache", cached},
       {"bytes_fetched", bytes},
       {"fallback_reads", fallbacks},
+      {"ended",
+       {{"children", ended.count.load()},
+        {"faults", ended.faults.load()},
+        {"pages_fetched", ended.pages_fetched.load()},
+        {"pages_from_cache", ended.cached.load()},
+        {"bytes_fetched", ended.bytes_fetched.load()},
+        {"fallback_reads", ended.fallbacks.load()}}},
       {"caches", worker_.caches.size()},
       {"cache_bytes", worker_.caches.bytes_used()},
       {"profile", book.json()},

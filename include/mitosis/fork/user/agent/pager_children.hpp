@@ -192,6 +192,7 @@ inline void Pager::bury_the_dead() {
     ChildSlot& slot = *entry.slot;
     // First, for a worker that takes over must not believe the numbers of closed descriptors.
     slot.state.store(static_cast<std::uint32_t>(SlotState::filling));
+    table_.ended_children.add(slot);
     for (const int fd :
          {slot.uffd, slot.pidfd, slot.descriptor_fd, slot.cache_fd, slot.cache_index_fd}) {
       if (fd >= 0) ::close(fd);

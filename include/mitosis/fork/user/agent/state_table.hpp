@@ -58,6 +58,20 @@ struct ChildSlot {
       fallbacks;
 };
 
+/// What all children that have ended did, since the agent's start.
+struct EndedChildren {
+  std::atomic<std::uint64_t> count, faults, pages_fetched, bytes_fetched, cached, fallbacks;
+
+  void add(const ChildSlot& child) noexcept {
+    count.fetch_add(1, std::memory_order_relaxed);
+    faults.fetch_add(child.faults.load(), std::memory_order_relaxed);
+    pages_fetched.fetch_add(child.pages_fetched.load(), std::memory_order_relaxed);
+    bytes_fetched.fetch_add(child.bytes_fetched.load(), std::memory_order_relaxed);
+    cached.fetch_add(child.cached.load(), std::memory_order_relaxed);
+    fallbacks.fetch_add(child.fallbacks.load(), std::memory_order_relaxed);
+  }
+};
+
 /// A prepared parent of this machine, once it is captured.
 struct ParentSlot {
   std::atomic<std::uint32_t> state;
@@ -91,6 +105,7 @@ struct StateTable {
   std::atomic<std::uint32_t> ended;      ///< a worker has ended all children in order
   std::atomic<std::uint32_t> port;       ///< where other machines reach the agent, once it listens
   std::atomic<std::uint32_t> next_free_child;  ///< where the search for a free slot begins
+  EndedChildren ended_children;
   ParentSlot parents[max_parents];
   /// Whose a child's slot is, as its uid + 1; 0: nobody's. Apart from the slots, to count quickly.
   std::atomic<std::uint64_t> child_of[max_children];

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <mitosis/base/unique_fd.hpp>
+#include <mitosis/fork/user/agent/greeter.hpp>
 #include <mitosis/fork/user/agent/image.hpp>
 #include <mitosis/fork/user/agent/local_server.hpp>
 #include <mitosis/fork/user/agent/options.hpp>
@@ -78,6 +79,7 @@ class Worker {
   AgentService service_;
   tcp::ServedTargets<TargetTable> reads_;
   std::unique_ptr<tcp::Server> server_;
+  std::unique_ptr<Greeter> greeter_;
   std::uint16_t port_ = 0;
   Clock::time_point next_renewal_{};
 };

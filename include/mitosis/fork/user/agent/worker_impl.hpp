@@ -109,8 +109,11 @@ inline Result<void> Worker::open(Inheritance inherited) {
   const std::string self =
       (detail::is_wildcard(host) ? "127.0.0.1" : host) + ":" + std::to_string(server_->port());
   if (auto r = peers->enter(options.machine, self); !r) return r;
+  std::vector<MachineId> named;
   for (const auto& [machine, address] : options.peers) {
-    if (auto r = peers->enter(machine, address); !r) {
+    if (auto r = peers->enter(machine, address); r) {
+      named.push_back(machine);
+    } else {
       spdlog::warn("machine {} cannot be resolved: {}", static_cast<std::uint32_t>(machine),
                    describe(r.error()));
     }
@@ -122,6 +125,7 @@ inline Result<void> Worker::open(Inheritance inherited) {
     Session(*this, std::move(channel)).run();
   });
   local->start();
+  greeter_ = std::make_unique<Greeter>(*peers, std::move(named));
   return {};
 }
 
@@ -265,7 +269,9 @@ inline Worker::~Worker() {
   if (local) local->stop();
   for (const auto& pager : pagers) pager->end_all();
   parents.reclaim_all();
+  if (greeter_) greeter_->request_stop();
   if (peers) peers->close();
+  greeter_.reset();
   server_.reset();
   spawner.reset();
   pagers.clear();

@@ -120,8 +120,8 @@ class Agent:
         """
         key = Key()
         _hooks.run_before()
-        which = library.mitosis_prepare_as(self._sd, _handler(handler), _text(policy), _LOSSY if lossy else 0,
-                                           ctypes.byref(key))
+        which = library.mitosis_prepare_as(self._sd, _handler(handler), _text(policy),
+                                           _LOSSY if lossy else 0, ctypes.byref(key))
         if which == _CHILD:
             _hooks.run_child()
             return None
@@ -186,8 +186,8 @@ class Agent:
         their three descriptors, None: /dev/null. The key: as for resume."""
         children = (SpawnedChild * count)()
         streams = None if stdio is None else (ctypes.c_int * 3)(*stdio)
-        _check(library.mitosis_spawn(self._sd, machine, _handler(handler), _given_key(key), _text(policy),
-                                     count, streams, children))
+        _check(library.mitosis_spawn(self._sd, machine, _handler(handler), _given_key(key),
+                                     _text(policy), count, streams, children))
         return [Child(child.pid, child.pidfd) for child in children]
 
     def wait(self, timeout: float) -> tuple[int, int] | None:

@@ -33,6 +33,7 @@ Command add_ps(CLI::App& root);
 Command add_reclaim(CLI::App& root);
 Command add_policies(CLI::App& root);
 Command add_stats(CLI::App& root);
+Command add_nics(CLI::App& root);
 Command add_nil(CLI::App& root);
 Command add_demo(CLI::App& root);
 

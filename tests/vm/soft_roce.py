@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: MIT
+"""Soft-RoCE on the machines of a cluster: real verbs over their Ethernet."""
+
+import time
+
+DEVICE = "rxe0"
+READY_SECONDS = 60
+
+
+def start(machine):
+    """Makes its device `rxe0`, and waits until it can be used with the machine's address."""
+    machine.must("modprobe", "-a", "rdma_rxe", "ib_uverbs", "rdma_ucm")
+    machine.must("rdma", "link", "add", DEVICE, "type", "rxe", "netdev", "eth0")
+    deadline = time.monotonic() + READY_SECONDS
+    while machine.run("grep", "-q", "ACTIVE", f"/sys/class/infiniband/{DEVICE}/ports/1/state")[0]:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"machine {machine.number}: {DEVICE} does not become active")

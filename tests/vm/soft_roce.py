@@ -9,7 +9,8 @@ READY_SECONDS = 60
 
 def start(machine):
     """Makes its device `rxe0`, and waits until it can be used with the machine's address."""
-    machine.must("modprobe", "-a", "rdma_rxe", "ib_uverbs", "rdma_ucm")
+    # Nothing there loads by itself what a module asks for: rdma_rxe needs a crc32.
+    machine.must("modprobe", "-a", "crc32_generic", "rdma_rxe", "ib_uverbs", "rdma_ucm")
     machine.must("rdma", "link", "add", DEVICE, "type", "rxe", "netdev", "eth0")
     deadline = time.monotonic() + READY_SECONDS
     while machine.run("grep", "-q", "ACTIVE", f"/sys/class/infiniband/{DEVICE}/ports/1/state")[0]:

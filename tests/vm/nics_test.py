@@ -33,10 +33,12 @@ class Nics(unittest.TestCase):
             self.assertEqual((chosen["type"], chosen["address"], chosen["interface"]),
                              ("RoCE v2", machine.address, "eth0"))
             text = machine.must(COMMAND, "nics")
-            self.assertRegex(text, rf"rxe0 +1 +active +\d+ +\d+ +RoCE v2 +{machine.address} +eth0 +yes, chosen")
+            self.assertRegex(text, rf"rxe0 +1 +active +\d+ +\d+ +RoCE v2 +{machine.address} "
+                                   r"+eth0 +yes, chosen")
 
             machine.must("ip", "link", "set", "eth0", "down")
-            self.assertIn("no: its link is down: set the interface up", machine.must(COMMAND, "nics"))
+            self.assertIn("no: its link is down: set the interface up",
+                          machine.must(COMMAND, "nics"))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 // number, and the server remembers the replies of calls that must not be executed twice.
 #pragma once
 
+#include <mitosis/net/rpc/calls.hpp>
 #include <mitosis/net/rpc/connect.hpp>
 #include <mitosis/net/rpc/service.hpp>
 #include <mitosis/net/rpc/turn.hpp>
@@ -24,18 +25,10 @@
 
 namespace mitosis::rpc {
 
-/// What QueryDescriptor brings.
-struct FetchedDescriptor {
-  std::vector<std::uint8_t> bytes;
-  Generation generation{};
-  std::uint64_t lease_ms = 0;  ///< 0: there is no lease
-  std::string policy;          ///< that it was prepared with
-};
-
 /// One session to one machine, made at the first call and again after a loss. Calls of several
 /// threads are made one after the other (waiting counts towards the deadline): who must not wait
 /// behind a long call, as fallback reads, has a Client of its own. Errors name the machine.
-class Client {
+class Client : public Calls<Client> {
  public:
   struct Options {
     std::uint64_t connect_ms = 3000;  ///< of a deadline, at most so much is spent on one connect
@@ -56,21 +49,6 @@ class Client {
   Client& operator=(const Client&) = delete;
   ~Client() { close(); }
 
-  [[nodiscard]] Result<void> ping(Time deadline) {
-    return plain<Nil, NilReply>(Nil{}, deadline, "ping");
-  }
-  [[nodiscard]] Result<FetchedDescriptor> query_descriptor(HandlerId handler, const AuthKey& key,
-                                                           Time deadline);
-  /// Fills `into` (1 byte to 2 MiB).
-  [[nodiscard]] Result<void> fallback_read(const TargetName& target, std::uint64_t address,
-                                           MutableBytes into, Time deadline);
-  [[nodiscard]] Result<void> reclaim(HandlerId handler, const AuthKey& key, Time deadline) {
-    return plain<Reclaim, ReclaimReply>(Reclaim{handler, key}, deadline, "reclaim");
-  }
-  /// The new lease in milliseconds.
-  [[nodiscard]] Result<std::uint64_t> renew_lease(HandlerId handler, Generation generation,
-                                                  Time deadline);
-
   /// Ends the session and every call in progress (shutting_down), for good.
   void close();
   [[nodiscard]] MachineId peer() const noexcept { return peer_; }
@@ -88,12 +66,9 @@ class Client {
   void lost(const std::shared_ptr<const Socket>& session, const Error& why);
 
  private:
+  friend class Calls<Client>;
   template <class Request, class T, class ReadReply>
   Result<T> call(const Request& request, Time deadline, const char* step, ReadReply read_reply);
-  template <class Request, class Reply>
-  Result<void> plain(const Request& request, Time deadline, const char* step);
-  template <class Reply>
-  static Result<Reply> expect(const wire::Frame& frame, std::uint64_t number);
   Result<std::shared_ptr<const Socket>> connect(Time deadline);
 
   const auth::Identity self_;
@@ -128,15 +103,6 @@ inline Client::Client(auth::Identity self, const tcp::AddressBook& book, Machine
       }()) {}
 
 // -- calls ----------------------------------------------------------------------------------------
-
-/// The reply of type `Reply` to call `number`; the error that an ErrorReply carries otherwise.
-template <class Reply>
-Result<Reply> Client::expect(const wire::Frame& frame, std::uint64_t number) {
-  if (frame.header.request != number) {
-    return Error(Errc::bad_message, "a reply to another call");
-  }
-  return frame.as<Reply>();
-}
 
 /// `read_reply(stream, first frame, number)` takes the reply in; its errors break the connection.
 template <class Request, class T, class ReadReply>
@@ -191,73 +157,6 @@ Result<T> Client::call(const Request& request, Time deadline, const char* step,
     if (last.code != Errc::connection_lost) return failed(last);
   }
   return failed(last);
-}
-
-template <class Request, class Reply>
-Result<void> Client::plain(const Request& request, Time deadline, const char* step) {
-  Result<Reply> reply =
-      call<Request, Reply>(request, deadline, step,
-                           [](tcp::FrameStream&, const wire::Frame& frame, std::uint64_t number) {
-                             return expect<Reply>(frame, number);
-                           });
-  if (!reply.ok()) return reply.error();
-  return {};
-}
-
-inline Result<std::uint64_t> Client::renew_lease(HandlerId handler, Generation generation,
-                                                 Time deadline) {
-  Result<LeaseReply> reply = call<RenewLease, LeaseReply>(
-      RenewLease{handler, generation}, deadline, "renew lease",
-      [](tcp::FrameStream&, const wire::Frame& frame, std::uint64_t number) {
-        return expect<LeaseReply>(frame, number);
-      });
-  if (!reply.ok()) return reply.error().of_handler(handler);
-  return reply->lease_ms;
-}
-
-inline Result<void> Client::fallback_read(const TargetName& target, std::uint64_t address,
-                                          MutableBytes into, Time deadline) {
-  FallbackRead request{target, address, static_cast<std::uint32_t>(into.size())};
-  Result<FallbackReply> reply = call<FallbackRead, FallbackReply>(
-      request, deadline, "fallback read",
-      [&into](tcp::FrameStream&, const wire::Frame& frame, std::uint64_t number) {
-        Result<FallbackReply> got = expect<FallbackReply>(frame, number);
-        if (got.ok() && got->bytes.size() != into.size()) {
-          return Result<FallbackReply>(Error(Errc::bad_message, "a read of another length"));
-        }
-        return got;
-      });
-  if (!reply.ok()) return reply.error().at_address(address);
-  std::copy(reply->bytes.begin(), reply->bytes.end(), into.begin());
-  return {};
-}
-
-inline Result<FetchedDescriptor> Client::query_descriptor(HandlerId handler, const AuthKey& key,
-                                                          Time deadline) {
-  Result<FetchedDescriptor> fetched = call<QueryDescriptor, FetchedDescriptor>(
-      QueryDescriptor{handler, key}, deadline, "query descriptor",
-      [deadline](tcp::FrameStream& stream, const wire::Frame& frame,
-                 std::uint64_t number) -> Result<FetchedDescriptor> {
-        Result<DescriptorHead> head = expect<DescriptorHead>(frame, number);
-        if (!head.ok()) return head.error();
-        if (head->total_bytes > max_descriptor) {
-          return Error(Errc::bad_message, "a descriptor over 64 MiB");
-        }
-        FetchedDescriptor whole{{}, head->generation, head->lease_ms, head->policy};
-        while (whole.bytes.size() < head->total_bytes) {
-          Result<wire::Frame> next = stream.receive(wire::max_frame_payload, deadline);
-          if (!next.ok()) return next.error();
-          Result<DescriptorPart> part = expect<DescriptorPart>(*next, number);
-          if (!part.ok()) return part.error();
-          if (part->bytes.empty() || part->bytes.size() > head->total_bytes - whole.bytes.size()) {
-            return Error(Errc::bad_message, "a descriptor of another length");
-          }
-          whole.bytes.insert(whole.bytes.end(), part->bytes.begin(), part->bytes.end());
-        }
-        return whole;
-      });
-  if (!fetched.ok()) return fetched.error().of_handler(handler);
-  return fetched;
 }
 
 // -- the session ----------------------------------------------------------------------------------

@@ -3,17 +3,11 @@
 // World: user. One thread runs it; calls of one session are executed one after the other.
 #pragma once
 
-#include <mitosis/net/auth/messages.hpp>
-#include <mitosis/net/rpc/messages.hpp>
-#include <mitosis/net/rpc/reply_cache.hpp>
-#include <mitosis/net/rpc/service.hpp>
+#include <mitosis/net/rpc/answers.hpp>
+#include <mitosis/net/tcp/clock.hpp>
 #include <mitosis/net/tcp/frame_stream.hpp>
 
-#include <algorithm>
-#include <chrono>
 #include <cstdint>
-#include <optional>
-#include <utility>
 #include <vector>
 
 namespace mitosis::rpc {
@@ -22,17 +16,13 @@ namespace mitosis::rpc {
 /// or the socket is shut down. Does not own the socket.
 class Session {
  public:
-  /// No call is given more than this, whatever the client asks for.
-  static constexpr std::uint32_t max_patience_ms = 120'000;
   /// A peer that takes no byte of a reply for so long is dropped.
   static constexpr std::uint64_t send_ms = 15'000;
   /// No request is longer: they are all small.
   static constexpr std::uint32_t max_request = 4096;
 
   Session(int fd, const auth::Hello& hello, Service& service, ReplyCache& replies)
-      : stream_(fd), hello_(hello), service_(&service), replies_(&replies) {
-    replies_->greet(hello_.client, hello_.sent);
-  }
+      : stream_(fd), answers_(hello, service, replies) {}
 
   void run() {
     for (;;) {
@@ -41,7 +31,8 @@ class Session {
         // An idle session is fine: TCP keepalive finds a dead peer.
         if (frame.code() == Errc::timed_out && stream_.idle()) continue;
         if (frame.code() == Errc::bad_message || frame.code() == Errc::protocol_mismatch) {
-          static_cast<void>(send({}, ErrorReply{frame.error()}));
+          static_cast<void>(
+              stream_.send(wire::make_frame(ErrorReply{frame.error()}), tcp::deadline_in(send_ms)));
         }
         return;
       }
@@ -50,129 +41,15 @@ class Session {
   }
 
  private:
-  using Header = wire::FrameHeader;
-
   /// False: the connection must end.
   bool answer(const wire::Frame& frame) {
-    switch (static_cast<MessageType>(frame.header.type)) {
-      case MessageType::nil:
-        return call<Nil>(frame,
-                         [](const Caller&, const Nil&) { return Result<NilReply>(NilReply{}); });
-      case MessageType::query_descriptor:
-        return send_descriptor(frame);
-      case MessageType::fallback_read:
-        return call<FallbackRead>(
-            frame, [this](const Caller& who, const FallbackRead& m) { return read(who, m); });
-      case MessageType::reclaim:
-        return call<Reclaim>(frame, [this](const Caller& who, const Reclaim& m) {
-          const Result<void> done = service_->reclaim(who, m.handler, m.key);
-          return done.ok() ? Result<ReclaimReply>(ReclaimReply{}) : done.error();
-        });
-      case MessageType::renew_lease:
-        return call<RenewLease>(frame, [this](const Caller& who, const RenewLease& m) {
-          const Result<std::uint64_t> lease = service_->renew_lease(who, m.handler, m.generation);
-          return lease.ok() ? Result<LeaseReply>(LeaseReply{*lease}) : lease.error();
-        });
-      default:
-        send(frame.header, ErrorReply{Error(Errc::bad_message, "not a request")});
-        return false;
-    }
-  }
-
-  /// Decodes a request, executes it (at most once where that matters) and sends the reply.
-  template <class M, class Body>
-  bool call(const wire::Frame& frame, Body body) {
-    Result<M> message = frame.as<M>();
-    if (!message.ok()) {
-      send(frame.header, ErrorReply{message.error()});
-      return false;
-    }
-    const std::uint64_t request = frame.header.request;
-    if constexpr (!M::idempotent) {
-      auto before = replies_->begin(hello_.client, hello_.sent, request,
-                                    std::chrono::milliseconds(patience(frame)));
-      if (!before.ok()) return send(frame.header, ErrorReply{before.error()});
-      if (before->has_value()) return send_raw(**before);
-    }
-    const auto result = body(caller(frame), *message);
-    const std::vector<std::uint8_t> reply = result.ok()
-                                                ? reply_frame(frame.header, *result)
-                                                : reply_frame(frame.header, failure(result));
-    if constexpr (!M::idempotent) replies_->finish(hello_.client, request, reply);
-    return send_raw(reply);
-  }
-
-  Result<FallbackReply> read(const Caller& who, const FallbackRead& m) {
-    if (m.bytes == 0 || m.bytes > max_fallback_read) {
-      return Error(Errc::invalid_argument, "a fallback read has 1 byte to 2 MiB");
-    }
-    FallbackReply reply;
-    reply.bytes.resize(m.bytes);
-    const Result<void> done = service_->fallback_read(
-        who, m.target, m.address, MutableBytes(reply.bytes.data(), reply.bytes.size()));
-    if (!done.ok()) return done.error();
-    return reply;
-  }
-
-  bool send_descriptor(const wire::Frame& frame) {
-    Result<QueryDescriptor> query = frame.as<QueryDescriptor>();
-    if (!query.ok()) {
-      send(frame.header, ErrorReply{query.error()});
-      return false;
-    }
-    Result<DescriptorLease> lease =
-        service_->query_descriptor(caller(frame), query->handler, query->key);
-    if (!lease.ok()) return send(frame.header, failure(lease));
-    const std::vector<std::uint8_t>& all = *lease->bytes;
-    if (all.size() > max_descriptor) {
-      return send(frame.header, ErrorReply{Error(Errc::limit_exceeded, "descriptor")});
-    }
-    // The head and the first part go together: most descriptors have one, and each packet wakes.
-    std::vector<std::uint8_t> out =
-        reply_frame(frame.header,
-                    DescriptorHead{all.size(), lease->generation, lease->lease_ms, lease->policy});
-    for (std::size_t at = 0; at < all.size(); at += max_part) {
-      const std::size_t end = std::min<std::size_t>(all.size(), at + max_part);
-      DescriptorPart part;
-      part.bytes.assign(all.begin() + static_cast<std::ptrdiff_t>(at),
-                        all.begin() + static_cast<std::ptrdiff_t>(end));
-      const std::vector<std::uint8_t> bytes = reply_frame(frame.header, part);
-      out.insert(out.end(), bytes.begin(), bytes.end());
-      if (!send_raw(out)) return false;
-      out.clear();
-    }
-    return out.empty() || send_raw(out);
-  }
-
-  static std::uint32_t patience(const wire::Frame& frame) {
-    return std::min(frame.header.patience_ms, max_patience_ms);
-  }
-  Caller caller(const wire::Frame& frame) const {
-    return Caller{hello_.machine, tcp::deadline_in(patience(frame))};
-  }
-  template <class T>
-  static ErrorReply failure(const Result<T>& result) {
-    // A failure without a code would be no ErrorReply to the peer.
-    return ErrorReply{result.code() == Errc::ok ? Error(Errc::bad_message) : result.error()};
-  }
-  template <class M>
-  static std::vector<std::uint8_t> reply_frame(const Header& request, const M& reply) {
-    Header header;
-    header.request = request.request;
-    return wire::make_frame(reply, header);
-  }
-  template <class M>
-  bool send(const Header& request, const M& reply) {
-    return send_raw(reply_frame(request, reply));
-  }
-  bool send_raw(const std::vector<std::uint8_t>& reply) {
-    return stream_.send(reply, tcp::deadline_in(send_ms)).ok();
+    return answers_.answer(frame, [this](const std::vector<std::uint8_t>& reply) {
+      return stream_.send(reply, tcp::deadline_in(send_ms)).ok();
+    });
   }
 
   tcp::FrameStream stream_;
-  auth::Hello hello_;
-  Service* service_;
-  ReplyCache* replies_;
+  Answers answers_;
 };
 
 }  // namespace mitosis::rpc

@@ -82,4 +82,6 @@ BARS = PAUSES + [
         issue=3),
     Bar('first_instruction_node', 'bar_first_instruction', 'first_instruction/node/', 12, 'ms',
         issue=3),
+    Bar('dct_memory_1000_peers', 'bar_dct_memory', 'dct_memory/', 0, 'bytes more than for 32',
+        floor='all of the reading side in KiB', issue=4),
 ]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Usage: ud_rpc serve | ud_rpc calls WAY COUNT | ud_rpc nil WAY COUNT | ud_rpc stop WAY
+// Usage: ud_rpc serve | ud_rpc calls WAY COUNT | ud_rpc nil WAY COUNT | ud_rpc stop WAY | ud_rpc dct
 // Calls over datagrams on this machine's RDMA device, for ud_test.py. World: user.
 // What is read are 2048 bytes that depend on the address, and 8 that are their sum. A handler may
 // be reclaimed once: the server tells at its end how often each was. Handler 0 ends the server.
@@ -7,6 +7,7 @@
 
 #include <mitosis/base/describe.hpp>
 #include <mitosis/net/sim/random.hpp>
+#include <mitosis/net/verbs/dct/mlx5_device.hpp>
 #include <mitosis/net/verbs/device_list.hpp>
 #include <mitosis/net/verbs/ud_client.hpp>
 #include <mitosis/net/verbs/ud_server.hpp>
@@ -133,6 +134,16 @@ int nil(verbs::UdClient& client, std::size_t count) {
   return 0;
 }
 
+/// Whether the device has dynamic connections.
+int dct(const verbs::ChosenGid& at) {
+  auto context = verbs::Context::open(at.device.c_str());
+  if (!context.ok()) return fail(context.error());
+  auto domain = verbs::ProtectionDomain::make(*context);
+  if (!domain.ok()) return fail(domain.error());
+  auto device = verbs::Mlx5Device::open(*context, *domain, at, 64);
+  return device.ok() ? 0 : fail(device.error());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -140,6 +151,7 @@ int main(int argc, char** argv) {
   const Result<verbs::ChosenGid> at = verbs::choose(verbs::list_devices(), {});
   if (!at.ok()) return fail(at.error());
   if (what == "serve") return serve(*at);
+  if (what == "dct") return dct(*at);
   const Result<rpc::ud::Way> way = verbs::parse_way(argc > 2 ? argv[2] : "");
   if (!way.ok()) return fail(way.error());
   auto client = verbs::UdClient::open(*at, identity(1), MachineId{0}, *way, {});
@@ -151,6 +163,6 @@ int main(int argc, char** argv) {
     const Result<void> done = (*client)->reclaim(HandlerId{0}, {}, tcp::deadline_in(20'000));
     return done.ok() ? 0 : fail(done.error());
   }
-  fmt::print("usage: ud_rpc serve | calls WAY COUNT | nil WAY COUNT | stop WAY\n");
+  fmt::print("usage: ud_rpc serve | calls WAY COUNT | nil WAY COUNT | stop WAY | dct\n");
   return 2;
 }

@@ -50,6 +50,11 @@ class OverDatagrams(unittest.TestCase):
                 way = self.serve()
         self.stop(way)
 
+    def test_a_device_without_dynamic_connections_says_so_and_what_to_use(self):
+        status, said = self.client.run(PROGRAM, "dct")
+        self.assertEqual((status, said), (1, "error: the fabric cannot do this transport: DCT: no "
+                                             "mlx5 device; use an rc policy, or --fabric tcp\n"))
+
     def test_a_server_that_is_gone_is_told_of_in_time(self):
         way = self.serve()
         self.client.must(PROGRAM, "nil", way, 10)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Usage: ud_rpc serve | ud_rpc calls WAY COUNT | ud_rpc nil WAY COUNT | ud_rpc stop WAY | ud_rpc dct
-// Calls over datagrams on this machine's RDMA device, for ud_test.py. World: user.
-// What is read are 2048 bytes that depend on the address, and 8 that are their sum. A handler may
-// be reclaimed once: the server tells at its end how often each was. Handler 0 ends the server.
+// Usage: ud_rpc serve | ud_rpc calls WAY COUNT | ud_rpc nil WAY COUNT | ud_rpc stop WAY | ud_rpc
+// dct Calls over datagrams on this machine's RDMA device, for ud_test.py. World: user. What is read
+// are 2048 bytes that depend on the address, and 8 that are their sum. A handler may be reclaimed
+// once: the server tells at its end how often each was. Handler 0 ends the server.
 #include <fmt/format.h>
 
 #include <mitosis/base/describe.hpp>

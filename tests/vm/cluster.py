@@ -13,11 +13,12 @@ BUILD = os.environ.get("MITOSIS_VM_FOLDER", str(HERE.parents[1] / "build/vm"))
 
 
 class Cluster(contextlib.ExitStack):
-    """Boots `count` machines, at the same time, and waits for them. A context."""
+    """Boots `count` machines, at the same time, and waits for them. `options` are Machine's. A
+    context."""
 
-    def __init__(self, count):
+    def __init__(self, count, **options):
         super().__init__()
-        self._count = count
+        self._count, self._options = count, options
 
     def __enter__(self):
         super().__enter__()
@@ -25,8 +26,9 @@ class Cluster(contextlib.ExitStack):
             image = Image(BUILD)
             folder = self.enter_context(tempfile.TemporaryDirectory(prefix="mitosis-vm-"))
             self.switch = self.enter_context(Switch(folder, self._count))
-            self.machines = [self.enter_context(Machine(image, self.switch, number, folder))
-                             for number in range(self._count)]
+            self.machines = [
+                self.enter_context(Machine(image, self.switch, number, folder, **self._options))
+                for number in range(self._count)]
             self.release = {machine.wait() for machine in self.machines}.pop()
         except BaseException:
             self.close()

@@ -48,22 +48,31 @@ def kernel_package():
     raise Unavailable(f"apt knows no {META_PACKAGE}")
 
 
-def unpack_kernel(folder):
-    """Downloads and unpacks the kernel into `folder`/kernel; its release."""
-    root = folder / "kernel"
-    if not root.exists():
-        package = kernel_package()
+def unpack(folder, name, packages):
+    """Downloads packages and unpacks them into `folder`/`name`, once; returns that path."""
+    root = folder / name
+    if root.exists():
+        return root
+    half = folder / f"{name}.unpacking"
+    shutil.rmtree(half, ignore_errors=True)
+    for package in packages:
         try:
             output_of("apt-get", "download", "-qq", package, cwd=folder,
                       stderr=subprocess.DEVNULL, timeout=DOWNLOAD_SECONDS)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             raise Unavailable(f"{package} cannot be downloaded: {error}") from error
         [archive] = folder.glob(f"{package}_*.deb")
-        half = folder / "kernel.unpacking"
-        shutil.rmtree(half, ignore_errors=True)
         output_of("dpkg-deb", "-x", str(archive), str(half))
         archive.unlink()
-        half.rename(root)
+    half.rename(root)
+    return root
+
+
+def unpack_kernel(folder):
+    """Downloads and unpacks the kernel into `folder`/kernel; its release."""
+    root = folder / "kernel"
+    if not root.exists():
+        unpack(folder, "kernel", [kernel_package()])
     [modules] = (root / "lib/modules").iterdir()
     return modules.name
 

@@ -19,12 +19,14 @@ class MachineLost(Exception):
 
 
 class Machine:
-    """`number` counts from 0; its address on the private network is `address`. A context."""
+    """`number` counts from 0; its address on the private network is `address`. `words` go onto its
+    kernel's command line. A context."""
 
-    def __init__(self, image, switch, number, folder, processors=2):
+    def __init__(self, image, switch, number, folder, processors=2, words=""):
         self.number = number
         self.address = f"10.0.0.{number + 1}"
         self._image, self._switch, self._processors = image, switch, processors
+        self._words = words
         self._folder = folder
         self._port_path = os.path.join(folder, f"serve{number}")
         self.log_path = os.path.join(folder, f"console{number}.log")
@@ -43,7 +45,7 @@ class Machine:
             if os.path.exists(path):
                 os.unlink(path)
         arguments = " ".join([
-            "console=ttyS0 quiet panic=-1 oops=panic random.trust_cpu=on",
+            "console=ttyS0 quiet panic=-1 oops=panic random.trust_cpu=on", self._words,
             f"vm.number={self.number} vm.serve={HERE / 'serve.py'}"])
         self._process = subprocess.Popen([
             "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max",

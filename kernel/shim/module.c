@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+// The module's beginning and end, and its device: /dev/mitosis-syscalls. World: kernel.
+// The ioctls' numbers are the original's, which are bare integers: a program that was written for
+// it runs unmodified. What is not built yet is refused by name in the kernel's log.
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+
+#include <mitosis/fork/kernel/boundary.h>
+
+#undef pr_fmt
+#define pr_fmt(fmt) "mitosis: " fmt
+
+enum {
+  MITOSIS_NIL = 0,
+  MITOSIS_CONNECT = 3,
+  MITOSIS_PREPARE = 4,
+  MITOSIS_RESUME_LOCAL = 5,
+  MITOSIS_RESUME_REMOTE = 6,
+  MITOSIS_PREPARE_PING = 7,
+  MITOSIS_NIL_RPC = 8,
+};
+
+static long not_built(const char* what) {
+  pr_notice_ratelimited("%s is not built into the kernel module yet; use the agent in user space\n",
+                        what);
+  return -EOPNOTSUPP;
+}
+
+static long mitosis_ioctl(struct file* file, unsigned int number, unsigned long argument) {
+  switch (number) {
+    case MITOSIS_NIL:
+      return 0;
+    case MITOSIS_CONNECT:
+      return not_built("Connect");
+    case MITOSIS_PREPARE:
+      return not_built("Prepare");
+    case MITOSIS_RESUME_LOCAL:
+      return not_built("ResumeLocal");
+    case MITOSIS_RESUME_REMOTE:
+      return not_built("ResumeRemote");
+    case MITOSIS_PREPARE_PING:
+      return not_built("PreparePing");
+    case MITOSIS_NIL_RPC:
+      return not_built("NilRPC");
+    default:
+      pr_notice_ratelimited("there is no ioctl %u; they are 0 and 3 to 8\n", number);
+      return -ENOTTY;
+  }
+}
+
+static const struct file_operations mitosis_operations = {
+    .owner = THIS_MODULE,
+    .unlocked_ioctl = mitosis_ioctl,
+    .llseek = noop_llseek,
+};
+
+// Anyone may open it: who may do what is decided call by call.
+static struct miscdevice mitosis_device = {
+    .minor = MISC_DYNAMIC_MINOR,
+    .name = "mitosis-syscalls",
+    .mode = 0666,
+    .fops = &mitosis_operations,
+};
+
+static int __init mitosis_begin(void) {
+  int error = misc_register(&mitosis_device);
+
+  if (error)
+    pr_err("the device cannot be made: error %d\n", error);
+  else
+    pr_info("serves /dev/mitosis-syscalls with the policy %s\n", mitosis_core_policy());
+  return error;
+}
+
+static void __exit mitosis_end(void) { misc_deregister(&mitosis_device); }
+
+module_init(mitosis_begin);
+module_exit(mitosis_end);
+MODULE_LICENSE("Dual MIT/GPL");
+MODULE_DESCRIPTION("Remote fork");

@@ -73,7 +73,9 @@ static int __init mitosis_begin(void) {
   return error;
 }
 
-static void __exit mitosis_end(void) { misc_deregister(&mitosis_device); }
+static void __exit mitosis_end(void) {
+  misc_deregister(&mitosis_device);
+}
 
 module_init(mitosis_begin);
 module_exit(mitosis_end);

@@ -21,11 +21,11 @@ struct Module {
 }  // namespace mitosis::kernel
 
 /// Defines what the shim calls. Once in a module, in its only C++ file, as the last line.
-#define MITOSIS_KERNEL_MODULE(...)                       \
-  using namespace mitosis; /* the policy's words */      \
+#define MITOSIS_KERNEL_MODULE(...)                            \
+  using namespace mitosis; /* the policy's words */           \
   using MitosisModule = mitosis::kernel::Module<__VA_ARGS__>; \
-  extern "C" const char* mitosis_core_policy() {         \
-    static constexpr auto name = MitosisModule::name;    \
-    return name.c_str();                                 \
-  }                                                      \
+  extern "C" const char* mitosis_core_policy() {              \
+    static constexpr auto name = MitosisModule::name;         \
+    return name.c_str();                                      \
+  }                                                           \
   static_assert(true)

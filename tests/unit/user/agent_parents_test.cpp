@@ -68,6 +68,19 @@ TEST_F(ParentsTest, AbandonedWhileItIsCapturedItIsNotServed) {
   EXPECT_EQ(end_of(shadow), SIGKILL);
 }
 
+TEST_F(ParentsTest, ACaptureThatTakesTooLongSaysSo) {
+  const auto parent = reserve();
+  EXPECT_TRUE(parents.sweep(parent->prepared + Parents::capture_deadline).empty());
+  EXPECT_EQ(parent->state, Parent::State::capturing);
+  EXPECT_TRUE(parents.sweep(Clock::now() + 2 * Parents::capture_deadline).empty());
+  EXPECT_EQ(parent->state, Parent::State::failed);
+  EXPECT_EQ(parent->failure.code, Errc::timed_out);
+  const pid_t shadow = open(*parent);
+  parents.publish(parent);
+  EXPECT_EQ(targets.size(), 0u);
+  EXPECT_EQ(end_of(shadow), SIGKILL);
+}
+
 TEST_F(ParentsTest, ReclaimEndsThePublished) {
   const auto parent = reserve();
   const pid_t shadow = open(*parent);

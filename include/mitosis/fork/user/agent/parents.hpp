@@ -62,8 +62,8 @@ class Parents {
 
  private:
   using Entry = std::map<std::uint64_t, std::shared_ptr<Parent>>::iterator;
-  Entry drop_one(Entry it);
-  void drop(Entry it);
+  Entry drop_one(Entry it, const Error& why);
+  void drop(Entry it, const Error& why = Errc::revoked);
   Parent* root_of(const Parent& parent);
   void end_access(Parent& parent);
 

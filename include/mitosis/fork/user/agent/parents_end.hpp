@@ -24,23 +24,24 @@ inline Parent* Parents::root_of(const Parent& parent) {
   return nullptr;
 }
 
-/// With `mutex_` held: ends it, and with a root its members.
-inline void Parents::drop(Entry it) {
+/// With `mutex_` held: ends it, and with a root its members. `why` is what its prepare is told, where
+/// that is still under way.
+inline void Parents::drop(Entry it, const Error& why) {
   const Generation tree = it->second->generation;
-  drop_one(it);
+  drop_one(it, why);
   for (auto other = parents_.begin(); other != parents_.end();) {
-    other = other->second->of_tree == tree ? drop_one(other) : std::next(other);
+    other = other->second->of_tree == tree ? drop_one(other, why) : std::next(other);
   }
 }
 
 /// With `mutex_` held: takes it out of sight and destroys its target and its shadow.
-inline Parents::Entry Parents::drop_one(Entry it) {
+inline Parents::Entry Parents::drop_one(Entry it, const Error& why) {
   const std::shared_ptr<Parent> parent = it->second;
   const Entry next = parents_.erase(it);
   const bool capturing = parent->state == Parent::State::capturing;
   if (capturing) {
     parent->state = Parent::State::failed;
-    parent->failure = Error(Errc::revoked).of_handler(parent->handler);
+    parent->failure = Error(why).of_handler(parent->handler);
     changed_.notify_all();
   }
   if (parent->slot != nullptr) {
@@ -93,11 +94,11 @@ inline Result<void> Parents::renew(HandlerId handler, Generation generation) {
 inline std::vector<HandlerId> Parents::sweep(Clock::time_point now) {
   std::vector<HandlerId> reclaimed;
   const std::lock_guard lock(mutex_);
-  std::vector<std::uint64_t> ended;
+  std::vector<std::uint64_t> ended, late;
   for (const auto& [id, each] : parents_) {
     const Parent& parent = *each;
     if (parent.state == Parent::State::capturing && now - parent.prepared > capture_deadline) {
-      ended.push_back(id);
+      late.push_back(id);
       continue;
     }
     if (parent.of_tree != Generation{}) {
@@ -110,6 +111,10 @@ inline std::vector<HandlerId> Parents::sweep(Clock::time_point now) {
     if (!detail::has_ended(parent.parent_pidfd.get())) continue;
     reclaimed.push_back(parent.handler);
     ended.push_back(id);
+  }
+  for (const std::uint64_t id : late) {
+    const Error why = Error(Errc::timed_out, "its capture; is the machine overloaded?");
+    if (const auto it = parents_.find(id); it != parents_.end()) drop(it, why);
   }
   for (const std::uint64_t id : ended) {
     if (const auto it = parents_.find(id); it != parents_.end()) drop(it);

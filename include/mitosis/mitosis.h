@@ -61,11 +61,18 @@ int mitosis_prepare_as(int sd, uint64_t handler, const char* policy, unsigned fl
                        struct mitosis_key* key);
 
 /** Prepares another process, which need not know of it and may have any number of threads, under
- * `handler`: as if it had forked, with each of its threads where it stands. Whose processes the
- * caller may prepare is ptrace's rule: its own user's, with no more capabilities; root every one.
- * Returns 0 with *key filled in; or -1, and the process is as before. */
+ * `handler`: as if it had forked, with each of its threads where it stands, and with all processes
+ * below it. Whose processes the caller may prepare is ptrace's rule: its own user's, with no more
+ * capabilities; root every one. Returns 0 with *key filled in; or -1, and the process is as before.
+ */
 int mitosis_prepare_process(int sd, int32_t pid, uint64_t handler, const char* policy,
                             struct mitosis_key* key);
+/** For mitosis_prepare_process_as: without the processes that it has made, as by fork(). */
+#define MITOSIS_ALONE 16u
+/** mitosis_prepare_process with MITOSIS_ALONE or MITOSIS_LOSSY, or both; other `flags` are refused
+ * (MITOSIS_EINVALID). */
+int mitosis_prepare_process_as(int sd, int32_t pid, uint64_t handler, const char* policy,
+                               unsigned flags, struct mitosis_key* key);
 
 /** Registers what is to be done around each prepare of this process, as pthread_atfork does for
  * fork; each may be NULL and gets `data`. `before`: before it, in reverse order of registration;

@@ -81,8 +81,23 @@ int mitosis_prepare(int sd, uint64_t handler, const char* policy, struct mitosis
 
 int mitosis_prepare_process(int sd, int32_t pid, uint64_t handler, const char* policy,
                             struct mitosis_key* key) {
-  const auto prepared = client::prepare_process(sd, pid, HandlerId{handler}, policy);
+  return mitosis_prepare_process_as(sd, pid, handler, policy, 0, key);
+}
+
+int mitosis_prepare_process_as(int sd, int32_t pid, uint64_t handler, const char* policy,
+                               unsigned flags, struct mitosis_key* key) {
+  if ((flags & ~(MITOSIS_ALONE | MITOSIS_LOSSY)) != 0) {
+    return fail(Error(Errc::invalid_argument, "flags that are not for another process")
+                    .of_handler(HandlerId{handler})
+                    .in("prepare"));
+  }
+  const auto prepared =
+      client::prepare_process(sd, pid, HandlerId{handler}, policy,
+                              {(flags & MITOSIS_ALONE) != 0, (flags & MITOSIS_LOSSY) != 0});
   if (!prepared) return fail(prepared.error());
+  for (const std::string& lost : prepared->dropped) {
+    std::fprintf(stderr, "mitosis: prepare: dropped from process %d: %s\n", pid, lost.c_str());
+  }
   if (key != nullptr) std::memcpy(key->bytes, prepared->key.bytes, sizeof(key->bytes));
   return 0;
 }

@@ -13,8 +13,8 @@ from ._library import Key, SpawnedChild, library
 HERE: int = 0xFFFFFFFF
 #: What mitosis_prepare returns in a child.
 _CHILD = 1
-#: MITOSIS_LOSSY.
-_LOSSY = 8
+#: MITOSIS_LOSSY, MITOSIS_ALONE.
+_LOSSY, _ALONE = 8, 16
 
 
 class Error(OSError):
@@ -131,15 +131,18 @@ class Agent:
             _hooks.run_parent()
         return bytes(key.bytes).hex()
 
-    def prepare_process(self, pid: int, handler: int, policy: str | None = None) -> str:
-        """Prepares another process, which need not know of it and may have any number of threads.
+    def prepare_process(self, pid: int, handler: int, policy: str | None = None, *,
+                        alone: bool = False, lossy: bool = False) -> str:
+        """Prepares another process, which need not know of it and may have any number of threads,
+        with all processes below it, or `alone`.
 
         Returns the auth key. Whose processes you may prepare is ptrace's rule. After an Error the
-        process is as before.
+        process is as before. `lossy`: as of prepare.
         """
         key = Key()
-        _check(library.mitosis_prepare_process(self._sd, pid, _handler(handler), _text(policy),
-                                               ctypes.byref(key)))
+        flags = (_ALONE if alone else 0) | (_LOSSY if lossy else 0)
+        _check(library.mitosis_prepare_process_as(self._sd, pid, _handler(handler), _text(policy),
+                                                  flags, ctypes.byref(key)))
         return bytes(key.bytes).hex()
 
     def resume(self, machine: int, handler: int, key: str | None = None,

@@ -28,9 +28,10 @@ def prepare(handler: int, policy: str | None = None, *, lossy: bool = False) -> 
     return _default().prepare(handler, policy, lossy=lossy)
 
 
-def prepare_process(pid: int, handler: int, policy: str | None = None) -> str:
+def prepare_process(pid: int, handler: int, policy: str | None = None, *, alone: bool = False,
+                    lossy: bool = False) -> str:
     """Agent.prepare_process: prepares another process; its auth key."""
-    return _default().prepare_process(pid, handler, policy)
+    return _default().prepare_process(pid, handler, policy, alone=alone, lossy=lossy)
 
 
 def resume(machine: int, handler: int, key: str | None = None,

@@ -54,7 +54,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         ("stats", c_int, [c_int, c_text, ctypes.c_uint32]),
         ("connect", c_int, [c_int, machine, ctypes.c_uint32, c_text]),
         ("prepare_as", c_int, [c_int, handler, c_text, ctypes.c_uint, key]),
-        ("prepare_process", c_int, [c_int, ctypes.c_int32, handler, c_text, key]),
+        ("prepare_process_as", c_int, [c_int, ctypes.c_int32, handler, c_text, ctypes.c_uint, key]),
         ("resume_remote", c_int, [c_int, machine, handler, key, c_text]),
         ("reclaim", c_int, [c_int, handler]),
         ("reclaim_remote", c_int, [c_int, machine, handler, key]),

@@ -38,14 +38,15 @@ class Agent {
   ~Agent() { client::connections().close(sd_); }
 
   /// Returns once in this process, with the key, and once in every child that is ever resumed from
-  /// here, with `child` set. The process must have one thread. See client::prepare.
+  /// here, with `child` set. All its threads come along. See client::prepare.
   Result<Outcome> prepare(HandlerId handler, const char* policy = nullptr) const {
     return client::prepare(sd_, handler, policy);
   }
   /// Prepares another process, that need not know of it. See client::prepare_process.
   Result<local::ProcessPrepared> prepare_process(pid_t pid, HandlerId handler,
-                                                 const char* policy = nullptr) const {
-    return client::prepare_process(sd_, pid, handler, policy);
+                                                 const char* policy = nullptr,
+                                                 client::ProcessOptions options = {}) const {
+    return client::prepare_process(sd_, pid, handler, policy, options);
   }
   /// This process becomes a child of `request.handler`, as if by execve; returns only on failure,
   /// and then it is as before. Must be the only thread.

@@ -77,7 +77,7 @@ class TwoAgents:
             time.sleep(0.01)
 
 
-def program(arguments, env):
+def program(arguments, env, **options):
     """A program whose output is read line by line; nothing but its standard streams is open."""
     return subprocess.Popen(arguments, env=env, stdin=subprocess.PIPE, text=True,
-                            stdout=subprocess.PIPE)
+                            stdout=subprocess.PIPE, **options)

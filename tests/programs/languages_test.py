@@ -45,6 +45,14 @@ class Languages(ProgramTest):
     def test_numpy(self):
         self.sums([PYTHON, "-B", TALKERS / "blas.py"], 6)
 
+    @needs("/usr/lib/x86_64-linux-gnu/openblas-pthread/libblas.so.3")
+    def test_numpy_with_a_pool(self):
+        """OpenBLAS's threads, which take part in each product."""
+        words = [PYTHON, "-B", TALKERS / "blas.py", "pool"]
+        pool = {"OPENBLAS_NUM_THREADS": "4",
+                "LD_LIBRARY_PATH": "/usr/lib/x86_64-linux-gnu/openblas-pthread"}
+        self.sums(words, 6, env=pool)
+
     @needs("/usr/bin/perl")
     def test_perl(self):
         self.sums(["/usr/bin/perl", TALKERS / "talker.pl"], 6)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Process trees that cannot be prepared or made, and what ends with them: nobody is harmed."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -144,6 +145,41 @@ class TreeFailures(TreeTest):
         self.assertEqual(parent.ask("hello"), "hello!")
         self.assertEqual(pathlib.Path(f"/proc/{child}/stat").read_text().split()[2], "S")
         self.assertEqual(parent.end(), 0)
+        self.nothing_left()
+
+    def test_leaves_out_what_a_member_has(self):
+        """--lossy: told, and whose it was; there it reads as ended, all else goes on."""
+        words = [PYTHON, "-c", "import os, socket, sys\n"
+                 "asks, asked = os.pipe()\n"
+                 "says, said = os.pipe()\n"
+                 "child = os.fork()\n"
+                 "if child == 0:\n"
+                 "    sys.stdin.close()\n"
+                 "    kept = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)\n"
+                 "    kept.setblocking(False)\n"
+                 "    print('ready', flush=True)\n"
+                 "    while os.read(asks, 1):\n"
+                 "        try: os.write(said, repr(kept.recv(9)).encode())\n"
+                 "        except BlockingIOError: os.write(said, b'nothing yet')\n"
+                 "for line in sys.stdin:\n"
+                 "    os.write(asked, b'?')\n"
+                 "    print(os.read(says, 99).decode(), flush=True)\n"
+                 "os.kill(child, 9)\n"]
+        parent = self.started(1, words)
+        member = descendants(parent.pid)[0]
+        self.assertIn(f"process {member}: descriptor", self.refusal(self.prepare, parent.pid))
+        said = json.loads(self.machines.mitosis(1, "prepare", "--pid", parent.pid, "--handler", 900,
+                                                "--lossy", "--json"))
+        self.assertEqual(len(said["dropped"]), 1, said)
+        for word in (f"process {member}", "descriptor", "netlink"):
+            self.assertIn(word, said["dropped"][0])
+        for policy in POLICIES:
+            child = self.spawn((900, said["key"]), policy)
+            self.assertEqual(child.ask("what?"), "b''")
+            self.assertEqual(parent.ask("what?"), "nothing yet")
+            self.assertEqual(child.end(), 0)
+        self.assertEqual(parent.end(), 0)
+        self.machines.mitosis(1, "reclaim", 900)
         self.nothing_left()
 
     def test_a_member_that_fails_ends_all(self):

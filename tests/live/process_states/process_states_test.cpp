@@ -76,6 +76,23 @@ INSTANTIATE_TEST_SUITE_P(Matrix, OtherUsers,
                          ::testing::Values("scheduling", "real_time", "attributes"),
                          [](const auto& info) { return info.param; });
 
+class OtherUsersOwn : public ProcessStates {};
+
+TEST_P(OtherUsersOwn, comes_along_and_is_theirs) {
+  Puppet parent = start(GetParam());
+  const Prepared prepared = cluster.prepare(1, parent);
+  ASSERT_EQ(prepared.failure, "");
+  const Outcome told = cluster.refused_child(
+      2, prepared, "", {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"});
+  EXPECT_EQ(told.status, 0) << told.text;
+  EXPECT_EQ(parent.end(), 0);
+  reclaim(prepared);
+}
+INSTANTIATE_TEST_SUITE_P(Matrix, OtherUsersOwn,
+                         ::testing::Values("shared_open_memfd", "shared_open_posix",
+                                           "shared_sealed", "wiped_memory", "advised_memory"),
+                         [](const auto& info) { return info.param; });
+
 INSTANTIATE_TEST_SUITE_P(Matrix, ProcessStates, ::testing::ValuesIn(states),
                          [](const auto& info) { return info.param; });
 

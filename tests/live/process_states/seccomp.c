@@ -13,16 +13,20 @@
 
 #include "state.h"
 
-/* From now on the system call fails with `error` in this thread. */
-static void forbid(long number, int error) {
+/* From now on the system call ends in `action` in this thread. */
+static void answer(long number, unsigned action) {
   struct sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+      BPF_STMT(BPF_RET | BPF_K, action),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   const struct sock_fprog program = {sizeof code / sizeof *code, code};
   must_call(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program), "seccomp");
+}
+/* From now on it fails with `error`. */
+static void forbid(long number, int error) {
+  answer(number, SECCOMP_RET_ERRNO | (unsigned)error);
 }
 static void expect_forbidden(long number, int error) {
   errno = 0;
@@ -76,4 +80,23 @@ void check_seccomp(enum who who) {
   pthread_cond_broadcast(&changed);
   while (answered != asked) pthread_cond_wait(&changed, &mutex);
   pthread_mutex_unlock(&mutex);
+}
+
+/* ---- filters that know nothing of what is done to the process ---------------------------------
+ */
+
+void set_narrow_seccomp(void) {
+  must_call(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
+  answer(SYS_setsid, SECCOMP_RET_KILL_PROCESS);
+  answer(SYS_close_range, SECCOMP_RET_KILL_PROCESS);
+  answer(SYS_rt_sigaction, SECCOMP_RET_KILL_PROCESS);
+  answer(SYS_ptrace, SECCOMP_RET_KILL_PROCESS);
+  forbid(SYS_prctl, 44);
+  forbid(SYS_brk, 45);
+}
+void check_narrow_seccomp(enum who who) {
+  (void)who;
+  expect_filters(6);
+  expect_forbidden(SYS_prctl, 44);
+  expect_forbidden(SYS_brk, 45);
 }

@@ -185,3 +185,108 @@ void check_shared_segment(enum who who) {
   const int known = shmctl(segment, IPC_STAT, &about) == 0 && about.shm_cpid == getpid();
   must(known == (who != child), "who knows the segment by its id");
 }
+
+/* ---- mapped and open at once: one object ------------------------------------------------------
+ */
+
+static int opened = -1, copied = -1, reading = -1;
+
+static void map_open(int fd) {
+  opened = fd;
+  copied = dup(fd);
+  char path[64];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  reading = open(path, O_RDONLY);
+  must_call(reading, path);
+  must_call(ftruncate(fd, pages * page), "ftruncate");
+  first = mmap(NULL, pages * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  must(first != MAP_FAILED, "mmap");
+  fill(first, pages, before);
+  must(lseek(opened, 3 * page, SEEK_SET) == 3 * page, "lseek");
+  must(lseek(reading, 5 * page, SEEK_SET) == 5 * page, "lseek");
+}
+static void check_open(enum who who) {
+  expect(first, pages, found, "the mapping");
+  must(lseek(copied, 0, SEEK_CUR) == 3 * page, "the offset of two descriptors");
+  must(lseek(reading, 0, SEEK_CUR) == 5 * page, "the offset of the third");
+  fill(first, pages, who);
+  static char read_back[pages * page];
+  must(pread(reading, read_back, sizeof read_back, 0) == pages * page, "pread");
+  expect(read_back, pages, who, "what the descriptor reads");
+  must(pwrite(copied, "by descriptor", 13, page) == 13, "pwrite");
+  must(memcmp(first + page, "by descriptor", 13) == 0, "what it writes is not in the mapping");
+  fill(first, pages, who);
+  share_with_a_fork(first, who);
+  fill(first, pages, who);
+  struct stat is;
+  must_call(fstat(opened, &is), "fstat");
+  must((is.st_mode & 07777) == 0640 && is.st_uid == getuid(), "mode %o of user %d", is.st_mode,
+       (int)is.st_uid);
+  found = who;
+}
+
+void set_shared_open_memfd(void) {
+  const int fd = memfd_create("buffer", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  must_call(fd, "memfd_create");
+  must_call(fchmod(fd, 0640), "fchmod");
+  map_open(fd);
+  must_call(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), "F_ADD_SEALS");
+}
+void check_shared_open_memfd(enum who who) {
+  check_open(who);
+  must(fcntl(opened, F_GET_SEALS) == F_SEAL_SHRINK, "its seals");
+}
+
+/* It keeps its path in the parent; the child's is its own. */
+static char posix_name[64];
+static pid_t creator;
+static void remove_path(void) {
+  if (getpid() == creator) unlink(posix_name);
+}
+
+void set_shared_open_posix(void) {
+  snprintf(posix_name, sizeof posix_name, "/dev/shm/mitosis-open-%d", (int)getpid());
+  const int fd = open(posix_name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+  must_call(fd, posix_name);
+  creator = getpid();
+  atexit(remove_path);
+  map_open(fd);
+}
+void check_shared_open_posix(enum who who) {
+  check_open(who);
+  struct stat named, is;
+  must_call(fstat(opened, &is), "fstat");
+  const int same =
+      stat(posix_name, &named) == 0 && named.st_ino == is.st_ino && named.st_dev == is.st_dev;
+  must(same == (who != child), "whose is the path");
+}
+
+/* Nobody may map it for writing any more, but this mapping stays. */
+static char* read_only;
+static int sealed = -1;
+
+void set_shared_sealed(void) {
+  set_shared_open_memfd();
+  must_call(fcntl(opened, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), "F_ADD_SEALS");
+  sealed = memfd_create("constants", MFD_ALLOW_SEALING);
+  must_call(ftruncate(sealed, page), "ftruncate");
+  must(write(sealed, "constant", 8) == 8, "write");
+  must_call(fcntl(sealed, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW), "F_ADD_SEALS");
+  char path[64];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", sealed);
+  const int fd = open(path, O_RDONLY);
+  read_only = mmap(NULL, page, PROT_READ, MAP_SHARED, fd, 0);
+  must(read_only != MAP_FAILED, "mmap");
+  close(fd);
+}
+void check_shared_sealed(enum who who) {
+  expect(first, pages, found, "the mapping");
+  fill(first, pages, who);
+  found = who;
+  void* const again = mmap(NULL, page, PROT_WRITE, MAP_SHARED, opened, 0);
+  must(again == MAP_FAILED && errno == EPERM, "it can be mapped for writing");
+  must(fcntl(opened, F_GET_SEALS) == (F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE), "its seals");
+  must(memcmp(read_only, "constant", 8) == 0, "what is sealed");
+  must(pwrite(sealed, "x", 1, 0) < 0 && errno == EPERM, "it can be written");
+  must(fcntl(sealed, F_GET_SEALS) == (F_SEAL_WRITE | F_SEAL_GROW), "the other's seals");
+}

@@ -263,11 +263,31 @@ TEST(CheckParent, CopiesMemoryThatIsShared) {
             Errc::budget_exceeded);
 }
 
-TEST(CheckParent, RefusesSharedMemoryThatCannotComeAlong) {
+TEST(CheckParent, SharedMemoryThatIsOpenTooIsOneObject) {
+  const StoppedProgram program([] {
+    char* at = nullptr;
+    share(at, true);
+    (void)::memfd_create("another", 0);
+  });
+  const auto facts = check_parent(program.pid());
+  ASSERT_TRUE(facts.ok()) << describe(facts.error());
+  std::vector<std::pair<int, int>> shared;
+  for (const OpenFile& file : facts->files) {
+    if (file.kind != FileKind::memory) continue;
+    const auto memory = files::decode<files::Memory>(Bytes(file.data));
+    ASSERT_TRUE(memory.ok());
+    EXPECT_EQ(memory->content.size, 0u) << "its content comes with the shared memory";
+    shared.emplace_back(file.fd, memory->shared);
+  }
+  EXPECT_EQ(shared, (std::vector<std::pair<int, int>>{{3, 0}, {4, -1}}));
+}
+
+TEST(CheckParent, RefusesSharedMemoryThatIsOpenByItsPathAlone) {
   EXPECT_NE(refusal([] {
               char* at = nullptr;
               share(at, true);
-            }).find("descriptor 3"),
+              (void)::open("/proc/self/fd/3", O_PATH);
+            }).find("O_PATH"),
             std::string::npos);
 }
 

@@ -4,6 +4,7 @@
 
 #include <mitosis/fork/user/capture/machine.hpp>
 #include <mitosis/fork/user/capture/mapping_kind.hpp>
+#include <mitosis/fork/user/capture/marks.hpp>
 #include <mitosis/fork/user/capture/proc_maps.hpp>
 #include <mitosis/fork/user/capture/proc_stat.hpp>
 
@@ -133,6 +134,52 @@ TEST(Machine, FindsTheVdsoInAMapThatContradictsItself) {
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(vdso.data()), 0x7fff00001000u);
   EXPECT_EQ(vdso.size(), 0x2000u);
   EXPECT_TRUE(detail::own_vdso("10000-11000 r-xp 00000000 00:00 0 [heap]\n").empty());
+}
+
+/// As /proc/PID/smaps has it: a range, its rights, its flags; and a protection key, if any.
+std::string smaps_of(const char* range, const char* rights, const char* flags, int key = -1) {
+  std::string text = std::string(range) + " " + rights + " 00000000 00:00 0\nSize: 4 kB\n";
+  if (key >= 0) text += "ProtectionKey:         " + std::to_string(key) + "\n";
+  return text + "VmFlags: " + flags + " \n";
+}
+
+TEST(Marks, AreReadAndAddedToMappingsWhichTheyCut) {
+  using namespace descriptor;
+  const auto marked = parse_marks(smaps_of("1000-4000", "rw-p", "rd wr mr mw me lo ac") +
+                                  smaps_of("4000-5000", "rw-p", "rd wr sd") +
+                                  smaps_of("6000-9000", "r--p", "rd dc dd wf"));
+  ASSERT_TRUE(marked.ok());
+  ASSERT_EQ(marked->size(), 2u);
+  auto mappings = *parse_maps(
+      "1000-5000 rw-p 00000000 00:00 0\n"
+      "5000-8000 rw-p 00070000 00:07 7    /tmp/file\n"
+      "8000-a000 rw-p 00000000 00:00 0    [stack]\n");
+  add_marks(mappings, *marked);
+  const std::uint32_t forked = vma_dont_fork | vma_dont_dump | vma_wipe_on_fork;
+  const struct {
+    std::uint64_t start, end, offset;
+    std::uint32_t marks;
+  } expected[] = {{0x1000, 0x4000, 0, vma_locked},
+                  {0x4000, 0x5000, 0, 0},
+                  {0x5000, 0x6000, 0x70000, 0},
+                  {0x6000, 0x8000, 0x71000, forked},
+                  {0x8000, 0xa000, 0, 0}};
+  ASSERT_EQ(mappings.size(), std::size(expected));
+  for (std::size_t i = 0; i < mappings.size(); ++i) {
+    EXPECT_EQ(mappings[i].start, expected[i].start) << i;
+    EXPECT_EQ(mappings[i].end, expected[i].end) << i;
+    EXPECT_EQ(mappings[i].offset, expected[i].offset) << i;
+    EXPECT_EQ(mappings[i].marks, expected[i].marks) << i;
+  }
+}
+
+TEST(Marks, RefuseProtectionKeysButThatOfExecuteOnlyMemory) {
+  EXPECT_TRUE(parse_marks(smaps_of("1000-4000", "rw-p", "rd", 0)).ok());
+  EXPECT_TRUE(parse_marks(smaps_of("1000-4000", "--xp", "ex", 1)).ok());
+  const auto refused = parse_marks(smaps_of("1000-4000", "rw-p", "rd", 3));
+  ASSERT_EQ(refused.code(), Errc::unsupported_process);
+  EXPECT_NE(std::string(refused.error().subject.c_str()).find("1000-4000 has protection key 3"),
+            std::string::npos);
 }
 
 TEST(MappingKind, RefusesByName) {

@@ -237,7 +237,8 @@ class CapturedProgram {
     std::vector<std::uint8_t> xstate(16384);
     io = {xstate.data(), xstate.size()};
     ::ptrace(PTRACE_GETREGSET, tid, NT_X86_XSTATE, &io);
-    xstate.resize(io.iov_len);
+    // Without what only a thread with a permission may have (AMX tiles): see XstateLayout.
+    xstate.resize(arch::XstateLayout().used(Bytes(xstate.data(), io.iov_len)));
     ::ptrace(static_cast<__ptrace_request>(PTRACE_GETSIGMASK), tid, 8, &t.signal_mask);
     struct {
       std::uint64_t address;

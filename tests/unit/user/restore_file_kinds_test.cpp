@@ -111,6 +111,11 @@ TEST_F(RestoreFileKinds, WhatBelongsTogetherMustBeThere) {
   memory.first = 9;
   add(5, FileKind::memory, memory);
   EXPECT_EQ(refusal(), Errc::bad_descriptor);
+  builder_.files.clear();
+  memory.first = 5;
+  memory.shared = 0;
+  add(5, FileKind::memory, memory);
+  EXPECT_EQ(refusal(), Errc::bad_descriptor) << "there is no shared memory";
 }
 
 TEST_F(RestoreFileKinds, EpollEntriesNameFilesThatAreThere) {

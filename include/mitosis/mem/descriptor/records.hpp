@@ -112,9 +112,20 @@ static_assert(sizeof(VmaRecord) == 64);
 enum VmaFlag : std::uint32_t {
   vma_noreserve = 1,
   vma_dirty = 2,  ///< private_file with pages of its own: all its pages are in runs
+  // What mlock(2) and madvise(2) have said of it.
+  vma_locked = 4,
+  vma_dont_fork = 8,
+  vma_wipe_on_fork = 16,
+  vma_dont_dump = 32,
+  vma_huge = 64,
+  vma_never_huge = 128,
+  vma_mergeable = 256,
+  vma_random = 512,
+  vma_sequential = 1024,
 };
+inline constexpr std::uint32_t vma_marks = 2047 & ~3u;
 /// The decoder refuses others: a new flag must be added here too.
-inline constexpr std::uint32_t vma_known_flags = vma_noreserve | vma_dirty;
+inline constexpr std::uint32_t vma_known_flags = vma_noreserve | vma_dirty | vma_marks;
 
 enum class RunKind : std::uint16_t {
   remote = 1,  ///< the owner holds the bytes

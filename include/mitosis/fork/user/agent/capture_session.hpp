@@ -33,6 +33,9 @@ namespace mitosis::agent {
 
 namespace detail {
 
+/// Less than a caller of prepare has.
+inline constexpr std::chrono::seconds turn_patience{7};
+
 /// Refuses what has no file tree: a pid that nobody has, and a zombie.
 inline Result<void> check_runs(pid_t pid) {
   const std::string process = "/proc/" + std::to_string(pid);
@@ -67,6 +70,11 @@ inline Result<void> Session::prepare_process(const local::Packet& packet) {
   if (!parent) return parent.error();
 
   // 2. to 5.
+  const auto turn = worker_.capture_turns.take(pid, Clock::now() + detail::turn_patience);
+  if (!turn) {
+    worker_.parents.abandon(*parent);
+    return failed(turn.error());
+  }
   TreeCapture tree(worker_, *rights, *parent);
   const auto captured = tree.run(message->alone, message->lossy);
   if (!captured) {
@@ -102,6 +110,8 @@ inline Result<local::Prepared> Session::capture_caller(const local::Packet& pack
   if (parent->pid <= 0) {
     return Error(Errc::unsupported_process, "its pid namespace is not the agent's nor below it");
   }
+  const auto turn = worker_.capture_turns.take(parent->pid, Clock::now() + detail::turn_patience);
+  if (!turn) return turn.error();
   const auto lifeline = detail::lifeline_for(parent->pid, worker_.options.socket);
   if (!lifeline) return lifeline.error();
   const detail::WaitingCaller caller{packet.sender.uid, message.own_fds, *thread};

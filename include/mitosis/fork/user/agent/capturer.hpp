@@ -33,7 +33,7 @@ namespace detail {
 struct CapturerNote {
   enum class Kind : std::uint32_t { stopped = 1, frozen = 2, failed = 3 } kind = Kind::failed;
   std::int32_t shadow = 0;
-  std::uint64_t threads = 0, hidden_start = 0, hidden_end = 0, stopped_ns = 0;
+  std::uint64_t threads = 0, unmarked = 0, hidden_start = 0, hidden_end = 0, stopped_ns = 0;
   local::ProcessFacts process;
   Error why;
 };
@@ -74,8 +74,8 @@ class CapturerEnd {
 static_assert(capture::FreezeAgent<CapturerEnd>);
 
 /// Thread after thread: the two records, its XSAVE area, and the number of its filters, each with
-/// flags and length.
-inline bool write_threads(int file, const std::vector<capture::ThreadState>& threads) noexcept {
+/// flags and length. Then the ranges of memory.
+inline bool write_frozen(int file, const capture::Frozen& frozen) noexcept {
   const auto write_all = [file](const void* data, std::size_t bytes) {
     const auto* at = static_cast<const char*>(data);
     while (bytes > 0) {
@@ -87,7 +87,7 @@ inline bool write_threads(int file, const std::vector<capture::ThreadState>& thr
     }
     return true;
   };
-  for (const capture::ThreadState& thread : threads) {
+  for (const capture::ThreadState& thread : frozen.threads) {
     descriptor::ThreadRecord record = thread.record;
     record.xstate_bytes = static_cast<std::uint32_t>(thread.xstate.size());
     if (!write_all(&record, sizeof record) ||
@@ -105,7 +105,7 @@ inline bool write_threads(int file, const std::vector<capture::ThreadState>& thr
       }
     }
   }
-  return true;
+  return write_all(frozen.unmarked.data(), frozen.unmarked.size() * sizeof frozen.unmarked[0]);
 }
 
 /// False where the bytes end before.
@@ -130,12 +130,11 @@ inline bool read_filters(const std::vector<std::uint8_t>& bytes, std::size_t& at
   return true;
 }
 
-inline Result<std::vector<capture::ThreadState>> read_threads(int file, std::uint64_t count) {
+inline Result<void> read_frozen(int file, const CapturerNote& note, capture::Frozen& frozen) {
   auto bytes = read_all(file);
   if (!bytes) return bytes.error();
-  std::vector<capture::ThreadState> threads;
   std::size_t at = 0;
-  for (std::uint64_t i = 0; i < count; ++i) {
+  for (std::uint64_t i = 0; i < note.threads; ++i) {
     capture::ThreadState thread;
     if (bytes->size() - at < sizeof thread.record) break;
     std::memcpy(&thread.record, bytes->data() + at, sizeof thread.record);
@@ -146,9 +145,14 @@ inline Result<std::vector<capture::ThreadState>> read_threads(int file, std::uin
     thread.xstate.assign(bytes->data() + at, bytes->data() + at + thread.record.xstate_bytes);
     at += thread.record.xstate_bytes;
     if (!read_filters(*bytes, at, thread.filters)) break;
-    threads.push_back(std::move(thread));
+    frozen.threads.push_back(std::move(thread));
   }
-  if (threads.size() == count) return threads;
+  const std::size_t ranges = note.unmarked * sizeof(capture::MarkedRange);
+  if (frozen.threads.size() == note.threads && bytes->size() - at == ranges) {
+    frozen.unmarked.resize(note.unmarked);
+    if (ranges != 0) std::memcpy(frozen.unmarked.data(), bytes->data() + at, ranges);
+    return {};
+  }
   return Error(Errc::bad_message, "the capturer's threads").in("capture");
 }
 
@@ -179,13 +183,14 @@ inline Result<std::vector<capture::ThreadState>> read_threads(int file, std::uin
       note.why = Error(Errc::unsupported_process, "it has ended, or runs another program now")
                      .in("stop the process");
     }
-  } else if (!write_threads(4, frozen->threads)) {
+  } else if (!write_frozen(4, *frozen)) {
     note.why = Error(Errc::system_call_failed, "write", errno).in("capture");
     (void)::kill(frozen->shadow, SIGKILL);
   } else {
     note.kind = CapturerNote::Kind::frozen;
     note.shadow = frozen->shadow;
     note.threads = frozen->threads.size();
+    note.unmarked = frozen->unmarked.size();
     note.process = frozen->process;
     note.hidden_start = frozen->hidden_start;
     note.hidden_end = frozen->hidden_end;
@@ -255,9 +260,7 @@ class Capturer {
     if (!note) return note.error();
     if (note->kind != detail::CapturerNote::Kind::frozen) return note->why;
     capture::Frozen frozen;
-    auto threads = detail::read_threads(file_.get(), note->threads);
-    if (!threads) return threads.error();
-    frozen.threads = std::move(*threads);
+    if (auto r = detail::read_frozen(file_.get(), *note, frozen); !r) return r.error();
     frozen.process = note->process;
     frozen.shadow = note->shadow;
     frozen.hidden_start = note->hidden_start;

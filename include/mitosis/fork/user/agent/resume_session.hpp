@@ -2,6 +2,9 @@
 // Session: resume, as the agent does it. World: user. Included by session.hpp only.
 #pragma once
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <mitosis/fork/user/agent/bring_shared.hpp>
 #include <mitosis/fork/user/agent/cache_layout.hpp>
 #include <mitosis/fork/user/agent/proc_namespace.hpp>
@@ -99,6 +102,12 @@ inline Result<std::vector<UniqueFd>> Session::bring_shared_of(const Image& image
     return worker_.peers->read(request);
   });
   if (!brought) return brought.error().at_machine(machine).of_handler(image.name().handler);
+  // They are the child's: a descriptor of one is given its permissions.
+  ucred child = {};
+  socklen_t bytes = sizeof child;
+  if (::getsockopt(channel_.fd(), SOL_SOCKET, SO_PEERCRED, &child, &bytes) == 0) {
+    for (const UniqueFd& object : *brought) (void)::fchown(object.get(), child.uid, child.gid);
+  }
   return brought;
 }
 

@@ -7,20 +7,17 @@
 #pragma once
 
 #include <signal.h>
-#include <sys/random.h>
-#include <sys/stat.h>
 
 #include <mitosis/fork/user/agent/capturer.hpp>
 #include <mitosis/fork/user/agent/has_ended.hpp>
+#include <mitosis/fork/user/agent/left_open.hpp>
+#include <mitosis/fork/user/agent/lifeline_of.hpp>
 #include <mitosis/fork/user/agent/proc_children.hpp>
 #include <mitosis/fork/user/agent/worker.hpp>
 #include <mitosis/fork/user/capture/tree_check.hpp>
 #include <mitosis/fork/user/capture/tree_links.hpp>
-#include <mitosis/fork/user/local/connect.hpp>
 
 #include <algorithm>
-#include <climits>
-#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,45 +25,6 @@
 #include <vector>
 
 namespace mitosis::agent {
-
-namespace detail {
-
-/// Where the shadow reports to; refused where the process cannot see the agent's socket.
-inline Result<capture::Lifeline> lifeline_for(pid_t pid, const std::string& socket) {
-  char path[PATH_MAX];
-  struct stat ours = {}, theirs = {};
-  if (::realpath(socket.c_str(), path) == nullptr || ::stat(path, &ours) != 0) {
-    return Error(Errc::system_call_failed, socket.c_str(), errno).in("check the process");
-  }
-  const std::string seen = "/proc/" + std::to_string(pid) + "/root" + path;
-  if (::stat(seen.c_str(), &theirs) != 0 || theirs.st_ino != ours.st_ino ||
-      theirs.st_dev != ours.st_dev) {
-    const std::string about = "its file tree has no " + std::string(path) + ": mount it there";
-    return Error(Errc::unsupported_process, about.c_str()).in("check the process");
-  }
-  const auto address = local::detail::socket_address(path);
-  if (!address) return address.error();
-  capture::Lifeline lifeline;
-  lifeline.agent = *address;
-  if (::getrandom(&lifeline.nonce, sizeof lifeline.nonce, 0) != ssize_t{sizeof lifeline.nonce}) {
-    return Error(Errc::system_call_failed, "getrandom", errno).in("check the process");
-  }
-  return lifeline;
-}
-
-/// Its real user: whom the kernel will name as the sender of its shadow's report.
-inline Result<std::uint32_t> user_of(pid_t pid) {
-  const auto process = capture::open_process(pid);
-  if (!process) return process.error();
-  const auto status = capture::read_at(process->get(), "status", 1u << 20);
-  if (!status) return status.error();
-  std::string_view ids = capture::field(capture::view(*status), "Uid");
-  const auto uid = capture::number<std::uint32_t>(capture::take_until(ids, '\t'));
-  if (!uid) return Error(Errc::unsupported_process, "it has no user").in("check the process");
-  return *uid;
-}
-
-}  // namespace detail
 
 /// Of one request. What it has not ended with `offer` goes on as if nothing had been.
 class TreeCapture {
@@ -94,7 +52,7 @@ class TreeCapture {
   /// files that cannot come along. After an error every process goes on.
   Result<Outcome> run(bool alone, bool lossy) {
     lossy_ = lossy;
-    if (auto r = stop(root_->pid, 0); !r) return r.error();
+    if (auto r = stop_root(); !r) return r.error();
     if (auto r = alone ? Result<void>() : stop_all(); !r) return r.error();
     auto facts = look();
     if (!facts) return facts.error();
@@ -117,6 +75,7 @@ class TreeCapture {
     capture::Lifeline lifeline;
     std::uint32_t uid = 0;
     [[nodiscard]] pid_t pid() const noexcept { return static_cast<pid_t>(record.pid); }
+    [[nodiscard]] bool is_gone() const noexcept { return record.pid == 0; }
   };
   struct Seen {
     capture::TreeFacts facts;
@@ -134,9 +93,9 @@ class TreeCapture {
                        [pid](const Member& member) { return member.pid() == pid; });
   }
 
-  /// Stops one process and makes it a member.
-  Result<void> stop(pid_t pid, std::uint32_t parent) {
-    Member member;
+  /// Has one process stopped, as the last member. Does not wait for it: several stop side by side.
+  Result<void> begin(pid_t pid, std::uint32_t parent) {
+    Member& member = members_.emplace_back();
     member.record.pid = static_cast<std::uint32_t>(pid);
     member.record.parent = parent;
     const auto lifeline = detail::lifeline_for(pid, worker_.options.socket);
@@ -144,7 +103,13 @@ class TreeCapture {
     member.lifeline = *lifeline;
     auto capturer = Capturer::start(pid, *lifeline, rights_);
     if (!capturer) return capturer.error();
-    if (auto r = capturer->await_stop(); !r) return r;
+    member.capturer.emplace(std::move(*capturer));
+    return {};
+  }
+  /// Waits until it stands still.
+  Result<void> await_stop(Member& member) {
+    const pid_t pid = member.pid();
+    if (auto r = member.capturer->await_stop(); !r) return r;
     // It is what the kernel lets the caller trace, and stands still.
     if (pid == root_->pid) {
       member.entry = root_;
@@ -162,45 +127,81 @@ class TreeCapture {
     member.record.handler = static_cast<std::uint64_t>(member.entry->handler);
     member.record.generation = static_cast<std::uint64_t>(member.entry->generation);
     member.record.key = member.entry->key;
-    member.capturer.emplace(std::move(*capturer));
-    members_.push_back(std::move(member));
     return {};
   }
 
-  /// Until a look at all of them finds nobody new: who stands still makes no more.
+  Result<void> stop_root() {
+    if (auto r = begin(root_->pid, 0); !r) return r;
+    return await_stop(members_[0]);
+  }
+
+  /// Until a look at all of them finds nobody new: who stands still makes no more. The children of
+  /// all are stopped at once, then theirs.
   Result<void> stop_all() {
     for (std::size_t before = 0; before != members_.size();) {
       before = members_.size();
-      for (std::size_t i = 0; i < members_.size(); ++i) {
+      for (std::size_t i = 0; i < before; ++i) {
         if (!members_[i].capturer) continue;
         for (const std::uint32_t child : children_of(members_[i].record.pid)) {
           if (knows(static_cast<pid_t>(child))) continue;
           if (auto r = add(static_cast<pid_t>(child), i); !r) return r;
         }
       }
+      for (std::size_t i = before; i < members_.size(); ++i) {
+        if (!members_[i].capturer) continue;
+        auto stopped = await_stop(members_[i]);
+        if (!stopped) stopped = retire(members_[i], stopped.error());
+        if (!stopped) return stopped;
+      }
+      forget_the_gone();
     }
     return {};
   }
 
-  /// A child of a member: stopped, or known to have ended.
+  void forget_the_gone() {
+    if (std::none_of(members_.begin(), members_.end(), [](const auto& m) { return m.is_gone(); })) {
+      return;
+    }
+    std::vector<Member> rest;
+    for (Member& member : members_) {
+      if (!member.is_gone()) rest.push_back(std::move(member));
+    }
+    members_.swap(rest);
+  }
+
+  /// A child of a member, by its index: to be stopped, or known to have ended.
   Result<void> add(pid_t pid, std::size_t parent) {
     const auto first = capture::read_links(pid);
     if (!first || first->is_shadow()) return {};  // gone meanwhile, or no process of the program's
     if (members_.size() == descriptor::max_members) {
       return refuse("it has more than 48 processes with those that it has made");
     }
-    Result<void> stopped;
-    if (!first->is_zombie()) stopped = stop(pid, static_cast<std::uint32_t>(parent));
-    if (!first->is_zombie() && stopped) return {};
-    const auto now = capture::read_links(pid);
-    if (!now) return {};
-    if (!now->is_zombie()) return of(stopped.error(), pid);
-    Member zombie;
-    zombie.record.pid = static_cast<std::uint32_t>(pid);
-    zombie.record.parent = static_cast<std::uint32_t>(parent);
-    zombie.record.flags = descriptor::member_zombie;
-    zombie.record.status = now->status;
-    members_.push_back(std::move(zombie));
+    Result<void> begun;
+    if (first->is_zombie()) {
+      members_.emplace_back();
+      members_.back().record.pid = static_cast<std::uint32_t>(pid);
+      members_.back().record.parent = static_cast<std::uint32_t>(parent);
+      begun = Error(Errc::child_died);
+    } else {
+      begun = begin(pid, static_cast<std::uint32_t>(parent));
+    }
+    return begun ? begun : retire(members_.back(), begun.error());
+  }
+
+  /// One that could not be stopped is gone, or a zombie; or else `why` is the tree's.
+  Result<void> retire(Member& member, const Error& why) {
+    const auto now = capture::read_links(member.pid());
+    if (now && !now->is_zombie()) return of(why, member.pid());
+    if (member.capturer) worker_.prepares.refuse(member.lifeline.nonce);
+    member.capturer.reset();
+    member.entry.reset();
+    const descriptor::MemberRecord was = member.record;
+    member.record = {};
+    if (!now) return {};  // is_gone() from now on
+    member.record.pid = was.pid;
+    member.record.parent = was.parent;
+    member.record.flags = descriptor::member_zombie;
+    member.record.status = now->status;
     return {};
   }
 
@@ -218,7 +219,9 @@ class TreeCapture {
       seen.records.push_back(member.record);
       seen.records.back().exit_signal = link->exit_signal;
       links.push_back(std::move(*link));
-      if (member.capturer) held.push_back({member.pid(), member.capturer->pid()});
+      if (!member.capturer) continue;
+      held.push_back(
+          {member.pid(), member.capturer->pid(), left_open(member.pid(), worker_.table)});
     }
     if (members_.size() > 1) {
       if (auto r = capture::link_members(links, seen.records); !r) return r.error();

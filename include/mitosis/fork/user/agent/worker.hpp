@@ -4,6 +4,7 @@
 #pragma once
 
 #include <mitosis/base/unique_fd.hpp>
+#include <mitosis/fork/user/agent/capture_turns.hpp>
 #include <mitosis/fork/user/agent/greeter.hpp>
 #include <mitosis/fork/user/agent/image.hpp>
 #include <mitosis/fork/user/agent/local_server.hpp>
@@ -53,6 +54,7 @@ class Worker {
   TargetTable targets;
   Parents parents;
   PendingPrepares prepares;
+  CaptureTurns capture_turns;
   Images images;
   CacheRegistry caches;
   ProfileBook profile;

@@ -31,6 +31,7 @@ struct CaptureRequest {
   Span<const descriptor::MemberRecord> tree;  ///< of a tree's root: all members
   Span<const ThreadState> threads;  ///< [0] is the leader; none: what the shadow said of its own
   std::uint64_t hidden_start = 0, hidden_end = 0;  ///< memory that the program does not have
+  Span<const MarkedRange> unmarked;  ///< the shadow has lost these marks for its clone, ascending
 };
 
 struct Captured {
@@ -166,7 +167,10 @@ inline Result<void> add_mapping(const Mapping& m, const SharedMemory& shared, Ma
   record.prot = m.prot;
   record.kind = static_cast<std::uint32_t>(kind);
   record.path = descriptor::no_string;
-  if (kind == VmaKind::anonymous || kind == VmaKind::stack) runs.add_private(pages);
+  record.flags = m.marks;
+  // What is wiped on a fork is zero, whatever an ancestor has there.
+  const bool wiped = (m.marks & descriptor::vma_wipe_on_fork) != 0;
+  if ((kind == VmaKind::anonymous || kind == VmaKind::stack) && !wiped) runs.add_private(pages);
   if (kind == VmaKind::shared_object) {
     const auto object = shared.find(m);
     if (!object) return refuse_shared(m, "is new since it was looked at");
@@ -186,7 +190,7 @@ inline Result<void> add_mapping(const Mapping& m, const SharedMemory& shared, Ma
     record.file_size = file ? file->size : m.offset + (m.end - m.start);
     record.file_mtime_ns = file ? file->mtime_ns : 0;
     if (kind == VmaKind::private_file && runs.is_dirty(pages)) {
-      record.flags = descriptor::vma_dirty;
+      record.flags |= descriptor::vma_dirty;
       const std::uint64_t behind =
           record.file_size > m.offset ? record.file_size - m.offset : 0;  // bytes up to the end
       const std::uint64_t in_file = (behind + page_size - 1) >> page_shift;
@@ -242,6 +246,11 @@ inline Result<Captured> capture_shadow(const CaptureRequest& request, const Pare
   if (mappings->empty()) return Error(Errc::unsupported_process, "it has no memory any more");
   if (Result<void> ok = check_mappings(*mappings); !ok) return ok.error();
   if (Result<void> ok = detail::check_all_copied(process->get(), facts); !ok) return ok.error();
+  const auto marked = read_marks(process->get());
+  if (!marked) return marked.error();
+  add_marks(*mappings, *marked);
+  add_marks(*mappings, facts.locked);
+  add_marks(*mappings, {request.unmarked.begin(), request.unmarked.end()});
 
   // 4. The pages it has.
   Result<Pagemap> pagemap = Pagemap::open(process->get(), request.method);

@@ -11,6 +11,8 @@
 #include <fmt/format.h>
 
 #include <mitosis/fork/user/capture/attributes.hpp>
+#include <mitosis/fork/user/capture/files/memories.hpp>
+#include <mitosis/fork/user/capture/marks.hpp>
 #include <mitosis/fork/user/capture/proc_fds.hpp>
 #include <mitosis/fork/user/capture/shared_maps.hpp>
 
@@ -28,6 +30,8 @@ struct ParentFacts {
   std::string cwd;
   std::vector<OpenFile> files;   ///< ascending
   std::uint64_t memory_kib = 0;  ///< mapped, but for the stack; the shadow must have as much
+  std::uint64_t locked_kib = 0;  ///< of it: mlock(2)
+  std::vector<MarkedRange> locked;
   std::vector<descriptor::TimerRecord> timers;   ///< what they do, not yet when
   std::uint64_t thread_signals = 0;              ///< pending for the thread: bit n-1 is signal n
   std::uint64_t process_signals = 0;             ///< the same for the process
@@ -110,6 +114,8 @@ inline Result<void> check_status(int process, const ParentCheck& check, ParentFa
   facts.umask = number<std::uint32_t>(field(text, "Umask"), 8).value_or(022);
   facts.name = std::string(field(text, "Name"));
   facts.memory_kib = mapped_kib(text);
+  std::string_view locked = field(text, "VmLck");  // "1234 kB"
+  facts.locked_kib = number(take_until(locked, ' ')).value_or(0);
   facts.thread_signals = number(field(text, "SigPnd"), 16).value_or(0);
   facts.process_signals = number(field(text, "ShdPnd"), 16).value_or(0);
   return {};
@@ -141,18 +147,12 @@ inline Result<void> check_signals(std::uint64_t pending, const ParentFacts& fact
   return {};
 }
 
-/// A descriptor of such memory would be another object than its mapping, in a child.
-inline Result<void> check_open_shared(int process, bool lossy, ParentFacts& facts) {
-  for (OpenFile& file : facts.files) {
-    Mapping same;
-    same.device = std::uint64_t{major(file.device)} << 32 | minor(file.device);
-    same.inode = file.inode;
-    if (file.inode == 0 || !facts.shared.find(same)) continue;
-    const Error why =
-        refuse_file(file, "memory that it has also mapped shared; close it (the mapping stays)");
-    if (!lossy || file.member != 0) return why;
-    drop(process, file, why, facts.dropped);
-  }
+/// A clone locks none of its memory.
+inline Result<void> read_locked(int process, ParentFacts& facts) {
+  if (facts.locked_kib == 0) return {};
+  auto locked = read_marks(process, descriptor::vma_locked);
+  if (!locked) return locked.error();
+  facts.locked = std::move(*locked);
   return {};
 }
 
@@ -188,17 +188,17 @@ inline Result<ParentFacts> check_parent(pid_t pid, Span<const std::int32_t> own_
   if (Result<void> ok = detail::check_process(pid, process->get(), check, facts); !ok) {
     return ok.error();
   }
-  Result<std::vector<OpenFile>> files =
-      open_files(pid, process->get(), own_fds, check.lossy ? &facts.dropped : nullptr);
+  Target target(pid, process->get());
+  if (check.lossy) target.drop_into(&facts.dropped);
+  Result<std::vector<OpenFile>> files = open_files(target, own_fds);
   if (!files) return files.error();
   facts.files = std::move(*files);
 
   // Last, because a clone() under way holds the memory map.
   if (Result<void> ok = add_shared_mappings(process->get(), facts.shared); !ok) return ok.error();
   if (Result<void> ok = facts.shared.copy(check.shared_budget); !ok) return ok.error();
-  if (Result<void> ok = detail::check_open_shared(process->get(), check.lossy, facts); !ok) {
-    return ok.error();
-  }
+  if (Result<void> ok = detail::read_locked(process->get(), facts); !ok) return ok.error();
+  if (Result<void> ok = read_memories(target, facts.files, facts.shared); !ok) return ok.error();
   return facts;
 }
 

@@ -216,20 +216,17 @@ inline Result<void> read_payload(Target& target, std::vector<OpenFile>& all, Ope
 }  // namespace detail
 
 /// All open files by ascending descriptor, without `skipped`; the first that cannot be captured is
-/// refused by number, name and kind. Descriptors 0 to 2 are standard streams, whatever they are:
-/// a child's are its resumer's. `process` is an open /proc/PID; the process must not run.
-/// `dropped`: not refused, but left out and told there.
-inline Result<std::vector<OpenFile>> open_files(pid_t pid, int process,
-                                                Span<const std::int32_t> skipped,
-                                                Dropped* dropped = nullptr) {
-  const Result<detail::Descriptors> fds = detail::Descriptors::of(process);
+/// refused by number, name and kind, or left out where the target allows that. Descriptors 0 to 2
+/// are standard streams, whatever they are: a child's are its resumer's. The process must not run.
+/// What has content of its own (FileKind::memory) waits for read_memories().
+inline Result<std::vector<OpenFile>> open_files(Target& target, Span<const std::int32_t> skipped) {
+  const Result<detail::Descriptors> fds = detail::Descriptors::of(target.process());
   if (!fds) return fds.error();
-  Target target(pid, process);
-  target.drop_into(dropped);
   SpareContent spare;
   Result<std::vector<OpenFile>> all = detail::look_at_all(target, *fds, skipped, spare);
   if (!all) return all;
   for (OpenFile& file : *all) {
+    if (file.kind == descriptor::FileKind::memory) continue;
     if (Result<void> read = detail::read_payload(target, *all, file); !read) return read.error();
   }
   return all;

@@ -19,7 +19,8 @@ struct Mapping {
   std::uint64_t inode = 0;
   std::uint32_t prot = 0;  ///< PROT_*
   bool shared = false;
-  std::string_view path;  ///< as the kernel writes it, into the parsed text
+  std::string_view path;    ///< as the kernel writes it, into the parsed text
+  std::uint32_t marks = 0;  ///< descriptor::VmaFlag: not in the list, see marks.hpp
 };
 
 /// No process with more mappings or a longer list is captured (vm.max_map_count is 65530).

@@ -32,8 +32,10 @@ namespace mitosis::capture {
 
 /// One object: anonymous shared memory, a memfd, POSIX or System V shared memory, a deleted file.
 struct SharedObject {
-  std::uint64_t device = 0, inode = 0;  ///< as the mappings show them
-  bool segment = false;                 ///< of System V
+  std::uint64_t device = 0, inode = 0;            ///< as the mappings show them
+  std::uint64_t file_device = 0, file_inode = 0;  ///< as stat(2) does
+  std::uint32_t mode = 0, seals = 0;
+  bool segment = false;  ///< of System V
   std::uint64_t bytes = 0;
   std::string name;
   UniqueFd fd;  ///< open for reading, while it is copied
@@ -59,6 +61,14 @@ class SharedMemory {
           objects_[i].segment == is_segment(m)) {
         return i;
       }
+    }
+    return std::nullopt;
+  }
+  /// The index of the object that a file of this stat(2) is, or none.
+  [[nodiscard]] std::optional<std::size_t> find_file(std::uint64_t device,
+                                                     std::uint64_t inode) const noexcept {
+    for (std::size_t i = 0; i < objects_.size(); ++i) {
+      if (objects_[i].file_inode == inode && objects_[i].file_device == device) return i;
     }
     return std::nullopt;
   }
@@ -173,6 +183,10 @@ inline Result<void> SharedMemory::add(int process, const Mapping& m) {
   }
   if (!S_ISREG(status.st_mode)) return detail::refuse_shared(m, "is no file's");
   object.bytes = static_cast<std::uint64_t>(status.st_size);
+  object.file_device = status.st_dev;
+  object.file_inode = status.st_ino;
+  object.mode = status.st_mode & 07777;
+  object.seals = static_cast<std::uint32_t>(std::max(::fcntl(object.fd.get(), F_GET_SEALS), 0));
   if (object.segment) {
     auto rest = detail::rest_of(process, m, object.bytes);
     if (!rest) return rest.error();

@@ -18,6 +18,7 @@ namespace mitosis::capture {
 /// A member, and who holds its threads.
 struct HeldProcess {
   pid_t pid = 0, tracer = 0;
+  std::vector<std::int32_t> own_fds;  ///< as of check_parent()
 };
 
 struct TreeFacts {
@@ -62,12 +63,18 @@ inline Result<TreeFacts> check_tree(Span<const HeldProcess> members, std::uint64
     if (ok && !directories.empty()) {
       ok = detail::check_namespaces(directories[0].get(), process->get());
     }
+    if (ok) ok = detail::read_locked(process->get(), facts);
     if (!ok) return of(ok.error(), member.pid);
-    processes.push_back({member.pid, process->get()});
+    processes.push_back({member.pid, process->get(), member.own_fds});
     directories.push_back(std::move(*process));
     tree.of.push_back(std::move(facts));
   }
-  Result<TreeFiles> files = open_tree_files(processes, lossy ? &tree.of[0].dropped : nullptr);
+  Target target(processes[0].pid, processes[0].process);
+  for (std::size_t i = 1; i < processes.size(); ++i) {
+    target.add(processes[i].pid, processes[i].process);
+  }
+  if (lossy) target.drop_into(&tree.of[0].dropped);
+  Result<TreeFiles> files = open_tree_files(target, processes);
   if (!files) return files.error();
   tree.first_file = std::move(files->first);
 
@@ -78,12 +85,11 @@ inline Result<TreeFacts> check_tree(Span<const HeldProcess> members, std::uint64
     }
   }
   if (Result<void> ok = shared.copy(shared_budget); !ok) return ok.error();
+  if (Result<void> ok = read_memories(target, files->of[0], shared); !ok) return ok.error();
   for (std::size_t i = 0; i < tree.of.size(); ++i) {
     tree.of[i].files = std::move(files->of[i]);
     if (i > 0) tree.of[i].shared = shared.names();
   }
-  if (Result<void> ok = detail::check_open_shared(processes[0].process, lossy, tree.of[0]); !ok)
-    return ok.error();
   return tree;
 }
 

@@ -18,6 +18,7 @@ namespace mitosis::capture {
 struct TreeProcess {
   pid_t pid = 0;
   int process = -1;
+  Span<const std::int32_t> skipped;  ///< descriptors that are not the program's
 };
 
 /// [0] is the root, whose list has all descriptions of the tree: behind its own numbers, above all
@@ -69,20 +70,20 @@ inline Result<std::vector<OpenFile>> look_at_member(const Target& target, const 
 
 /// As open_files(), of all members at once: what they share is there once, with its content, and
 /// what connects them (a pipe's ends, a socket pair) is connected. Only the root's descriptors 0 to
-/// 2 are its resumer's; a member's are so where they are the same as the root's.
-inline Result<TreeFiles> open_tree_files(Span<const TreeProcess> members,
-                                         Dropped* dropped = nullptr) {
-  Target target(members[0].pid, members[0].process);
-  for (std::size_t i = 1; i < members.size(); ++i) target.add(members[i].pid, members[i].process);
+/// 2 are its resumer's; a member's are so where they are the same as the root's. The target must
+/// have the same members, and look at the root.
+inline Result<TreeFiles> open_tree_files(Target& target, Span<const TreeProcess> members) {
   std::vector<detail::Descriptors> fds;
   std::int32_t next = 3;
   for (const TreeProcess& member : members) {
     Result<detail::Descriptors> list = detail::Descriptors::of(member.process);
     if (!list) return list.error();
+    std::erase_if(list->numbers, [&member](std::int32_t fd) {
+      return std::find(member.skipped.begin(), member.skipped.end(), fd) != member.skipped.end();
+    });
     if (!list->numbers.empty()) next = std::max(next, list->numbers.back() + 1);
     fds.push_back(std::move(*list));
   }
-  target.drop_into(dropped);
   SpareContent spare;
   TreeFiles files;
   Result<std::vector<OpenFile>> all = detail::look_at_all(target, fds[0], {}, spare);
@@ -97,6 +98,7 @@ inline Result<TreeFiles> open_tree_files(Span<const TreeProcess> members,
     files.of.push_back(std::move(*own));
   }
   for (OpenFile& file : *all) {
+    if (file.kind == descriptor::FileKind::memory) continue;  // as open_files()
     if (Result<void> read = detail::read_payload(target, *all, file); !read) {
       return target.member() == 0 ? read.error() : detail::of_process(read.error(), target.pid());
     }

@@ -5,12 +5,15 @@
 
 #include <sys/prctl.h>
 
+#include <cerrno>
+
 namespace mitosis::client {
 
-/// A filter may forbid the question; then the answer is no, and the agent will see.
+/// A filter may forbid the question: that is an answer too. (A kernel without seccomp says EINVAL.)
 inline bool has_seccomp_filters() noexcept {
   constexpr int mode_filter = 2;  // SECCOMP_MODE_FILTER
-  return ::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == mode_filter;
+  const int mode = ::prctl(PR_GET_SECCOMP, 0, 0, 0, 0);
+  return mode == mode_filter || (mode < 0 && errno != EINVAL);
 }
 
 }  // namespace mitosis::client

@@ -64,9 +64,10 @@ struct Memory {
   std::uint32_t seals = 0;  ///< F_GET_SEALS
   std::vector<Lock> locks;
   Content content;
+  std::int32_t shared = -1;  ///< the shared object that it is, which has the content; -1: of none
   template <class A>
   void fields(A& a) {
-    a(first, name, mode, seals, locks, content);
+    a(first, name, mode, seals, locks, content, shared);
   }
 };
 

@@ -49,6 +49,7 @@ struct Files {
   std::vector<LateEpoll> epolls;
   std::vector<MovedEpoll> moved;
   std::vector<LateLock> locks;
+  std::vector<LateSeal> seals;
   MadePaths made;
 
   /// Where a descriptor of the child's is until the numbers are taken; -1 for none of the child's.
@@ -147,11 +148,13 @@ inline Result<void> open_cwd(const DescriptorView& view, Files& files) {
 }  // namespace detail
 
 /// Opens everything with the caller's identity, above the child's numbers; of a tree's root what
-/// all of the tree have.
-inline Result<Files> open_files(const DescriptorView& view, const FdRoom& room) {
+/// all of the tree have. `shared` are the child's shared objects; one may have to be mapped by
+/// another descriptor than it was offered with.
+inline Result<Files> open_files(const DescriptorView& view, const FdRoom& room,
+                                Span<UniqueFd> shared = {}) {
   Files files;
   files.own = files_of(view, 0);
-  Opening opening(view);
+  Opening opening(view, shared);
   files.placed.reserve(view.files().size());
   for (const descriptor::FileRecord& record : view.files()) {
     PlacedFile file;
@@ -169,7 +172,9 @@ inline Result<Files> open_files(const DescriptorView& view, const FdRoom& room) 
     }
     files.placed.push_back(std::move(file));
   }
-  if (Result<void> ok = finish_memories(opening); !ok) return ok.error();
+  auto seals = finish_memories(opening);
+  if (!seals) return seals.error();
+  files.seals = std::move(*seals);
   if (Result<void> ok = finish_connects(opening); !ok) return ok.error();
   if (Result<void> ok = detail::check_epolls(view, opening.epolls, files); !ok) return ok.error();
   files.locks = std::move(opening.locks);

@@ -51,7 +51,8 @@ inline Result<void> take_over(const local::ChannelView& agent, const ResumeReque
   if (Result<void> may = check_filters(*view); !may) return may;
 
   // ---- 3. Get what it has: its files and timers, as the caller may ----------------------------
-  auto opened = open_all(*view, offer->userfaultfd_device.get(), agent.fd(), member);
+  auto opened = open_all(*view, offer->userfaultfd_device.get(), agent.fd(),
+                         Span<UniqueFd>(offer->shared), member);
   if (!opened) return opened.error();
   if (!view->tree().empty()) {
     const Member root{0, *view, opened->files, shared};

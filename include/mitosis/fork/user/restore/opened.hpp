@@ -26,12 +26,13 @@ struct Opened {
 
 /// Opens with the caller's identity. `userfaultfd` is /dev/userfaultfd, `socket` the agent's.
 /// What comes back has no features yet: the agent enables them, since that takes privilege.
-/// `member`: of a tree, and not its root; or null.
+/// `shared` as of open_files(); `member`: of a tree, and not its root; or null.
 inline Result<Opened> open_all(const DescriptorView& view, int userfaultfd, int socket,
-                               const Member* member = nullptr) {
+                               Span<UniqueFd> shared, const Member* member = nullptr) {
   const FdRoom room(view, member == nullptr ? 3 : FdRoom(member->root).first());
   Opened opened;
-  auto files = member == nullptr ? open_files(view, room) : inherit_files(view, room, *member);
+  auto files =
+      member == nullptr ? open_files(view, room, shared) : inherit_files(view, room, *member);
   if (!files) return files.error();
   opened.files = std::move(*files);
   auto mapped = MappedFiles::open(view);

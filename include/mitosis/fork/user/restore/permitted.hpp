@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -38,6 +39,8 @@ struct Permitted {
   bool cpus = false;       ///< the mask of the descriptor
   UniqueFd oom_score_adj;  ///< its file, to write the descriptor's into
   bool securebits = false;
+  bool locks = false;        ///< to lock the memory that the parent has locked
+  rlimit64 lock_limit = {};  ///< then: the launcher's own for it
 };
 
 namespace detail {
@@ -177,6 +180,30 @@ inline void permit_securebits(std::uint32_t want, Permitted& to, Warn say) {
   to.securebits = true;
 }
 
+/// As much as the parent has locked, by as much of nothing.
+inline void permit_locks(const DescriptorView& view, Permitted& to, Warn say) {
+  std::uint64_t bytes = 0;
+  for (const descriptor::VmaRecord& vma : view.vmas()) {
+    if ((vma.flags & descriptor::vma_locked) != 0) bytes += vma.end - vma.start;
+  }
+  if (bytes == 0) return;
+  const auto limit = [](rlimit64 value) { (void)::setrlimit64(RLIMIT_MEMLOCK, &value); };
+  (void)::getrlimit64(RLIMIT_MEMLOCK, &to.lock_limit);
+  void* const trial =
+      ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (trial != MAP_FAILED) {
+    limit({to.lock_limit.rlim_max, to.lock_limit.rlim_max});
+    to.locks = ::syscall(SYS_mlock2, trial, bytes, MLOCK_ONFAULT) == 0;
+    limit(to.lock_limit);
+  }
+  if (!to.locks) {
+    warn(say, "its " + std::to_string(bytes >> 10) +
+                  " KiB of locked memory are not permitted here (" + std::strerror(errno) +
+                  "): they are not locked");
+  }
+  if (trial != MAP_FAILED) (void)::munmap(trial, bytes);
+}
+
 }  // namespace detail
 
 /// Asks for each attribute that differs from the launcher's. The launcher is afterwards as before.
@@ -193,6 +220,7 @@ inline Permitted ask_what_is_permitted(const DescriptorView& view, Warn say) {
     detail::permit_oom_score(process.oom_score_adj, permitted, say);
     detail::permit_securebits(process.securebits, permitted, say);
   }
+  detail::permit_locks(view, permitted, say);
   return permitted;
 }
 

@@ -10,6 +10,7 @@
 #include <mitosis/fork/user/restore/seccomp.hpp>
 #include <mitosis/fork/user/restore/trampoline.hpp>
 #include <mitosis/fork/user/restore/vdso.hpp>
+#include <mitosis/fork/user/restore/write_marks.hpp>
 #include <mitosis/fork/user/restore/write_memory.hpp>
 #include <mitosis/fork/user/restore/write_threads.hpp>
 
@@ -70,7 +71,8 @@ inline Result<Room> make_room(const DescriptorView& view, LayoutOptions options,
   const std::size_t threads = view.threads().size();
   const std::size_t starts = view.timers().size() + view.pending_signals().size();
   const std::size_t max_ops = fixed_ops + 2 * mappings->size() + 2 * view.files().size() +
-                              threads * ops_a_thread + 2 * starts + late_ops + filter_ops(view);
+                              threads * ops_a_thread + 2 * starts + late_ops + filter_ops(view) +
+                              mark_ops(view);
   const std::uint64_t program_bytes =
       whole_pages(fixed_bytes + max_ops * sizeof(Op) + mappings->size() * sizeof(uffdio_register) +
                   view.auxv().size() + threads * bytes_a_thread + filter_bytes(view) +

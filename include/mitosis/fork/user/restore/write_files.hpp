@@ -17,7 +17,7 @@ namespace mitosis::restore {
 
 /// How much more than two ops a file `write_files` needs.
 inline std::size_t late_ops(const Files& files) noexcept {
-  return files.epolls.size() + 2 * files.moved.size() + files.locks.size();
+  return files.epolls.size() + 2 * files.moved.size() + files.locks.size() + files.seals.size();
 }
 
 namespace detail {

@@ -2,12 +2,14 @@
 // The ops that replace the launcher's memory by the child's. World: user.
 #pragma once
 
+#include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include <mitosis/fork/user/restore/checks.hpp>
+#include <mitosis/fork/user/restore/files/opening.hpp>
 #include <mitosis/fork/user/restore/mapped_files.hpp>
 #include <mitosis/fork/user/restore/program_writer.hpp>
 
@@ -130,6 +132,12 @@ inline void write_mappings(const DescriptorView& view, Span<const Mapping> mappi
     program.op_returning(m.start, SYS_mmap, m.start, m.bytes(), vma.prot,
                          flags | MAP_FIXED_NOREPLACE | MAP_NORESERVE, fd, offset);
   }
+}
+
+/// What may not be mapped like this from now on.
+inline void write_seals(Span<const LateSeal> late, ProgramWriter& program) {
+  program.step("seal shared memory");
+  for (const LateSeal& seal : late) program.op(SYS_fcntl, seal.fd, F_ADD_SEALS, seal.seals);
 }
 
 /// Registers what the pager serves. One call covers neighbours and the holes between them, since

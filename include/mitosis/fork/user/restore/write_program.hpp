@@ -8,6 +8,7 @@
 #include <mitosis/fork/user/restore/seccomp.hpp>
 #include <mitosis/fork/user/restore/write_attributes.hpp>
 #include <mitosis/fork/user/restore/write_files.hpp>
+#include <mitosis/fork/user/restore/write_marks.hpp>
 #include <mitosis/fork/user/restore/write_memory.hpp>
 #include <mitosis/fork/user/restore/write_process.hpp>
 #include <mitosis/fork/user/restore/write_thread.hpp>
@@ -34,7 +35,9 @@ inline Result<const OpProgram*> write_program(const DescriptorView& view, const 
   write_unmap(keep, program);
   write_vdso_to(own, special_ranges(view), keep, program);
   write_mappings(view, room.mappings, opened.mapped, cache, shared, program);
+  write_seals(opened.files.seals, program);
   write_watches(room.mappings, keep, uffd, program);
+  write_marks(view, room.mappings, permitted, program);
   // What is noted in the kernel; last the files, of which the steps before used some.
   write_mm(view, opened.exe.get(), program);
   write_sigactions(view, program);

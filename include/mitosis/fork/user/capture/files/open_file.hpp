@@ -30,6 +30,7 @@ struct OpenFile {
   std::string path;           ///< what /proc/PID/fd shows; empty for a standard stream
   dev_t device = 0;
   ino_t inode = 0;
+  std::int32_t shared = -1;        ///< which of the process's shared objects it is; -1: none
   UniqueFd spare;                  ///< of a small file that can be read: opened anew
   std::vector<files::Lock> locks;  ///< of a file with content
   std::string info;                ///< fdinfo, of what has state there

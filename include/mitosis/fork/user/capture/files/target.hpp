@@ -43,6 +43,9 @@ class Target {
   bool drops(OpenFile& file, const Error& why) const {
     if (dropped_ == nullptr || !can_be_dropped(why)) return false;
     drop(process_of(file), file, why, *dropped_);
+    if (file.member != 0) {  // that it is the root's goes without saying
+      dropped_->back().insert(0, "process " + std::to_string(members_[file.member].pid) + ": ");
+    }
     return true;
   }
 

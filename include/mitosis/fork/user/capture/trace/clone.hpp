@@ -40,6 +40,29 @@ class NewShadow {
     if (Result<void> ok = thread_.detach(); !ok) return ok.error();
     return std::exchange(pid_, -1);
   }
+  /// The same of one that runs under seccomp filters, which are not made for what it does: they are
+  /// suspended, until it only waits. It stays traced up to our end, which the kernel takes for the
+  /// end of the tracing without waking it; a wait that was begun is not asked for again.
+  Result<pid_t> park(const StopClock& clock) {
+    if (const auto stop = thread_.wait(clock); !stop) return stop.error();
+    if (Result<void> ok = thread_.run(); !ok) return ok.error();
+    const Result<UniqueFd> process = open_process(pid_);
+    if (!process) return process.error();
+    for (;;) {
+      const Result<std::vector<char>> call = read_at(process->get(), "syscall", 4096);
+      if (call && view(*call).starts_with("0 0x0 ")) break;  // read(2) of its lifeline
+      int status = 0;
+      if (::waitpid(pid_, &status, __WALL | WNOHANG) == pid_ && !WIFSTOPPED(status)) {
+        thread_.let_be();
+        pid_ = -1;
+        return Error(Errc::child_died, "its shadow").in("clone the process");
+      }
+      if (clock.passed()) return Error(Errc::timed_out, "its shadow").in("clone the process");
+      ::sched_yield();
+    }
+    thread_.let_be();
+    return std::exchange(pid_, -1);
+  }
   /// Ends it, up to where its parent can bury it.
   void end(const StopClock& clock) noexcept {
     (void)::kill(std::exchange(pid_, -1), SIGKILL);
@@ -53,10 +76,6 @@ class NewShadow {
 
 namespace detail {
 
-struct MemoryRange {
-  std::uint64_t start, end;
-};
-
 inline Result<std::uint64_t> mapped_kib_of(int process) {
   const Result<std::vector<char>> status = read_at(process, "status", 1u << 20);
   if (!status) return status.error();
@@ -64,10 +83,10 @@ inline Result<std::uint64_t> mapped_kib_of(int process) {
 }
 
 /// What the process has mapped and its copy has not. Both stand still.
-inline Result<std::vector<MemoryRange>> left_out(int process, int copy) {
+inline Result<std::vector<MarkedRange>> left_out(int process, int copy) {
   const Result<std::vector<char>> texts[] = {read_at(process, "maps", max_maps_text),
                                              read_at(copy, "maps", max_maps_text)};
-  std::vector<MemoryRange> missing;
+  std::vector<MarkedRange> missing;
   if (!texts[0]) return texts[0].error();
   if (!texts[1]) return texts[1].error();
   const auto all = parse_maps(view(*texts[0])), copied = parse_maps(view(*texts[1]));
@@ -78,10 +97,10 @@ inline Result<std::vector<MemoryRange>> left_out(int process, int copy) {
     std::uint64_t from = m.start;
     while (next != copied->end() && next->end <= from) ++next;
     for (auto c = next; c != copied->end() && c->start < m.end; ++c) {
-      if (c->start > from) missing.push_back({from, c->start});
+      if (c->start > from) missing.push_back({from, c->start, descriptor::vma_dont_fork});
       from = c->end;
     }
-    if (from < m.end) missing.push_back({from, m.end});
+    if (from < m.end) missing.push_back({from, m.end, descriptor::vma_dont_fork});
   }
   return missing;
 }
@@ -119,7 +138,7 @@ class Cloner {
     if (!copied) return copied.error();
     if (*copied >= *whole) return shadow;
 
-    const auto missing = detail::left_out(tracee_.process(), copy->get());
+    auto missing = detail::left_out(tracee_.process(), copy->get());
     const auto pid = detail::own_pid_of(copy->get());
     if (!missing) return missing.error();
     if (!pid) return pid.error();
@@ -129,8 +148,11 @@ class Cloner {
     const Result<std::uint64_t> again = put_second(*missing, *pid);
     if (!again) return again.error();
     second_ = true;
+    left_out_ = std::move(*missing);
     return clone_once(*again, clock);
   }
+  /// What the program has marked MADV_DONTFORK; the clone has it unmarked.
+  [[nodiscard]] const std::vector<MarkedRange>& left_out() const noexcept { return left_out_; }
   /// The leader is held again, the marks are as they were.
   Result<void> finish(const StopClock& clock) {
     TracedThread& leader = tracee_.leader();
@@ -173,13 +195,12 @@ class Cloner {
 
   /// Buries the first clone, takes the marks away, clones, and puts them back: the leader does so
   /// to the end whatever becomes of us.
-  Result<std::uint64_t> put_second(const std::vector<detail::MemoryRange>& missing,
-                                   std::uint64_t pid) {
+  Result<std::uint64_t> put_second(const std::vector<MarkedRange>& missing, std::uint64_t pid) {
     const std::uint64_t ignored = space_.reserve(8, 8);
     std::vector<RemoteOp> ops;
     ops.push_back({SYS_wait4, {pid, 0, static_cast<std::uint32_t>(__WALL), 0}, ignored});
     const auto mark = [&](int how) {
-      for (const detail::MemoryRange& m : missing) {
+      for (const MarkedRange& m : missing) {
         ops.push_back(
             {SYS_madvise, {m.start, m.end - m.start, static_cast<std::uint64_t>(how)}, ignored});
       }
@@ -200,6 +221,7 @@ class Cloner {
   RemoteSlot slot_;
   std::uint64_t slot_at_, frame_;
   bool second_ = false;
+  std::vector<MarkedRange> left_out_;
 };
 
 }  // namespace mitosis::capture

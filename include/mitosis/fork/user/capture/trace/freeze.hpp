@@ -27,6 +27,7 @@ struct Frozen {
   std::vector<ThreadState> threads;                ///< [0] is the leader
   local::ProcessFacts process;                     ///< without pending signals
   std::uint64_t hidden_start = 0, hidden_end = 0;  ///< memory of the shadow that is ours
+  std::vector<MarkedRange> unmarked;               ///< MADV_DONTFORK, which the shadow has not
   std::uint64_t stopped_ns = 0;                    ///< how long the process stood still
 };
 
@@ -114,6 +115,8 @@ Result<Frozen> freeze(pid_t pid, const Lifeline& lifeline, Agent& agent) {
   frozen.stopped_ns =
       static_cast<std::uint64_t>(std::chrono::nanoseconds(Clock::now() - begun).count());
 
+  frozen.unmarked = cloner.left_out();
+
   // What hardly ever changes, and takes longer. A thread that has ended since is like the leader.
   for (std::size_t i = 1; i < frozen.threads.size(); ++i) {
     ThreadState& thread = frozen.threads[i];
@@ -123,7 +126,8 @@ Result<Frozen> freeze(pid_t pid, const Lifeline& lifeline, Agent& agent) {
   }
 
   // 6. So does the shadow.
-  const Result<pid_t> free = shadow->let_go(clock);
+  const bool filtered = !frozen.threads[0].filters.empty();
+  const Result<pid_t> free = filtered ? shadow->park(clock) : shadow->let_go(clock);
   if (!free) return free.error();
   frozen.shadow = *free;
   return frozen;

@@ -110,6 +110,8 @@ class TracedThread {
   Result<std::int64_t> call(const StopClock& clock, std::uint64_t instruction, long number,
                             const std::array<std::uint64_t, 6>& arguments) noexcept;
 
+  /// It stays traced for as long as this process lives, and is not looked at any more.
+  void let_be() noexcept { tid_ = -1; }
   /// It is traced no more, and goes on.
   Result<void> detach() noexcept {
     const pid_t tid = std::exchange(tid_, -1);

@@ -47,6 +47,33 @@ inline Result<UniqueFd> open_made(int memory, const descriptor::FileRecord& file
   return fd;
 }
 
+/// One of the shared objects. What is sealed against writing can be mapped by a descriptor that
+/// cannot write only, if the seal is to hold.
+inline Result<Opening::MadeMemory> shared_memory(Opening& opening,
+                                                 const descriptor::FileRecord& file,
+                                                 const files::Memory& memory) {
+  const auto at = static_cast<std::size_t>(memory.shared);
+  if (at >= opening.shared.size()) return bad_payload(file, "no such shared memory");
+  UniqueFd& object = opening.shared[at];
+  UniqueFd own(::fcntl(object.get(), F_DUPFD_CLOEXEC, 3));
+  if (own && (memory.seals & F_SEAL_WRITE) != 0) {
+    descriptor::FileRecord reading = {};
+    reading.flags = O_RDONLY;
+    object = open_again(own.get(), reading);
+  }
+  if (!own || !object) return cannot_make(file, "shared memory", errno);
+  const int mapped = object.get();
+  return Opening::MadeMemory{std::move(own), memory.mode, memory.seals, mapped};
+}
+
+inline Result<Opening::MadeMemory> memory_of(Opening& opening, const descriptor::FileRecord& file,
+                                             const files::Memory& memory) {
+  if (memory.shared >= 0) return shared_memory(opening, file, memory);
+  auto made = make_memory(file, memory.name, memory.content);
+  if (!made) return made.error();
+  return Opening::MadeMemory{std::move(*made), memory.mode, memory.seals};
+}
+
 }  // namespace detail
 
 inline Result<UniqueFd> open_memory(Opening& opening, const descriptor::FileRecord& file) {
@@ -58,12 +85,9 @@ inline Result<UniqueFd> open_memory(Opening& opening, const descriptor::FileReco
     if (!first) return bad_payload(file, "of a file that is not there");
     const auto whole = payload_of<files::Memory>(opening, *first);
     if (!whole) return whole.error();
-    auto made = detail::make_memory(*first, whole->name, whole->content);
+    auto made = detail::memory_of(opening, *first, *whole);
     if (!made) return made.error();
-    at = opening.memories
-             .emplace(memory->first,
-                      Opening::MadeMemory{std::move(*made), whole->mode, whole->seals})
-             .first;
+    at = opening.memories.emplace(memory->first, std::move(*made)).first;
   }
   auto fd = detail::open_made(at->second.fd.get(), file);
   if (!fd) return fd;
@@ -96,20 +120,27 @@ inline Result<UniqueFd> open_by_path(Opening& opening, const descriptor::FileRec
   return fd;
 }
 
-/// Once all descriptors of the memfds are open: the seals and permissions that forbid more.
-inline Result<void> finish_memories(const Opening& opening) {
+/// Once all descriptors of the memfds are open: the seals and permissions that forbid more. Those
+/// seals are returned that would forbid a mapping.
+inline Result<std::vector<LateSeal>> finish_memories(const Opening& opening) {
+  std::vector<LateSeal> late;
   for (const auto& [fd, memory] : opening.memories) {
     descriptor::FileRecord first = {};
     first.fd = fd;
     if (::fchmod(memory.fd.get(), memory.mode & 07777) != 0) {
       return cannot_make(first, "its permissions", errno);
     }
+    const std::uint32_t both = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+    if (memory.mapped >= 0 && (memory.seals & both) == F_SEAL_FUTURE_WRITE) {
+      late.push_back({memory.mapped, memory.seals});
+      continue;
+    }
     if (memory.seals != 0 &&
         ::fcntl(memory.fd.get(), F_ADD_SEALS, static_cast<int>(memory.seals)) != 0) {
       return cannot_make(first, "its seals", errno);
     }
   }
-  return {};
+  return late;
 }
 
 }  // namespace mitosis::restore

@@ -32,6 +32,12 @@ struct LateLock {
   files::Lock lock;
 };
 
+/// Seals that would forbid what is mapped: only once it is.
+struct LateSeal {
+  int fd = -1;  ///< the launcher's
+  std::uint32_t seals = 0;
+};
+
 /// Sockets' paths that a failed resume must not leave behind; empty after a move.
 class MadePaths {
  public:
@@ -63,14 +69,17 @@ struct LateConnect {
 /// Lives while the files are opened. Objects that several records share are kept here, by the first
 /// record's number, and go with it: what no descriptor of the child holds then is gone.
 struct Opening {
-  explicit Opening(const DescriptorView& from) noexcept : view(from) {}
+  Opening(const DescriptorView& from, Span<UniqueFd> objects) noexcept
+      : view(from), shared(objects) {}
   const DescriptorView& view;
+  Span<UniqueFd> shared;  ///< the shared objects, as they are to be mapped
   struct Ends {
     UniqueFd read, write;
   };
   struct MadeMemory {
     UniqueFd fd;
     std::uint32_t mode = 0, seals = 0;
+    int mapped = -1;  ///< a shared object's: what it is mapped from
   };
   std::map<std::int32_t, Ends> pipes;
   std::map<std::int32_t, UniqueFd> peers;  ///< the second ends of socket pairs

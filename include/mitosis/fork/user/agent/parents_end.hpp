@@ -24,8 +24,8 @@ inline Parent* Parents::root_of(const Parent& parent) {
   return nullptr;
 }
 
-/// With `mutex_` held: ends it, and with a root its members. `why` is what its prepare is told, where
-/// that is still under way.
+/// With `mutex_` held: ends it, and with a root its members. `why` is what its prepare is told,
+/// where that is still under way.
 inline void Parents::drop(Entry it, const Error& why) {
   const Generation tree = it->second->generation;
   drop_one(it, why);

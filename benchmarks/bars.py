@@ -84,4 +84,10 @@ BARS = PAUSES + [
         issue=3),
     Bar('dct_memory_1000_peers', 'bar_dct_memory', 'dct_memory/', 0, 'bytes more than for 32',
         floor='all of the reading side in KiB', issue=4),
+    Bar('verbs_read_latency', 'bar_verbs.py', 'verbs/read_latency/', 1.15, 'x ib_read_lat', ratio,
+        floor='ib_read_lat -s 4096, typical', floor_unit='us', issue=4),
+    Bar('verbs_read_bandwidth', 'bar_verbs.py', 'verbs/read_bandwidth/', 0.9, 'x ib_read_bw', ratio,
+        at_least=True, floor='ib_read_bw -s 65536', floor_unit='MB/s', issue=4),
+    Bar('verbs_resume', 'bar_verbs.py', 'verbs/resume/', 1, 'x TCP', ratio,
+        floor='the same over TCP', floor_unit='ms', issue=4),
 ]

@@ -4,6 +4,7 @@
 It needs nothing of the host's network, and a test can pull a machine's cable or lose its frames.
 """
 
+import collections
 import os
 import random
 import selectors
@@ -11,6 +12,8 @@ import socket
 import threading
 
 FRAME_BYTES = 65536
+QUEUE_FRAMES = 4096  # that wait for a machine; more are lost, as a switch loses them
+RETRY_SECONDS = 0.0005
 
 
 class Switch:
@@ -23,6 +26,7 @@ class Switch:
         self._loss = [0.0] * machines
         self._random = random.Random(seed)
         self._ports = []
+        self._queues = [collections.deque() for _ in range(machines)]
 
     def __enter__(self):
         self._selector = selectors.DefaultSelector()
@@ -67,10 +71,14 @@ class Switch:
 
     def _forward(self):
         while True:
-            for key, _ in self._selector.select():
+            waiting = any(self._queues)
+            for key, _ in self._selector.select(RETRY_SECONDS if waiting else None):
                 if key.data is None:
                     return
                 self._forward_from(key.data)
+            for number, queue in enumerate(self._queues):
+                while queue and self._deliver(number, queue[0]):
+                    queue.popleft()
 
     def _forward_from(self, source):
         for _ in range(64):
@@ -80,10 +88,18 @@ class Switch:
                 return
             if not self._plugged[source] or self._random.random() < self._loss[source]:
                 continue
-            for number, (theirs, _) in enumerate(self._paths):
-                if number == source or not self._plugged[number]:
-                    continue
-                try:
-                    self._ports[number].sendto(frame, theirs)
-                except OSError:
-                    pass  # that machine is off, or its queue is full: Ethernet loses frames
+            for number, queue in enumerate(self._queues):
+                if number != source and len(queue) < QUEUE_FRAMES:
+                    queue.append(frame)
+
+    def _deliver(self, number, frame):
+        """False where the machine takes no frame now. One that is off or unplugged loses it."""
+        if not self._plugged[number]:
+            return True
+        try:
+            self._ports[number].sendto(frame, self._paths[number][0])
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True

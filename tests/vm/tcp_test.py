@@ -3,28 +3,13 @@
 """Remote fork over TCP between machines with Debian's stock kernel, the oldest that is supported:
 no PAGEMAP_SCAN, no UFFDIO_POISON, another vdso, another everything than where the tests run."""
 
-import time
 import unittest
 
 from agents import Agents
 from case import run_or_skip
 from cluster import Cluster
+from parent_program import prepare
 
-PARENT = """
-import hashlib, os, sys, time, mitosis
-data = bytearray(os.urandom(1 << 20)) * 12
-before = hashlib.sha256(data).hexdigest()
-key = mitosis.prepare(int(sys.argv[1]), policy=sys.argv[2])
-if key is None:
-    print("child", hashlib.sha256(data).hexdigest(), os.uname().nodename, flush=True)
-    os._exit(5)
-data[:] = bytes(len(data))
-with open("/run/told", "w") as told:
-    print(key, before, file=told)
-os.rename("/run/told", "/run/parent%s" % sys.argv[1])
-while True:
-    time.sleep(1000)
-"""
 POLICIES = ("rc+prefetch8+none+cow", "dct+prefetch32+local+cow", "rc+eager+none+copy")
 
 
@@ -36,24 +21,11 @@ class OverTcp(unittest.TestCase):
         cls.machines = cls.cluster.machines
         cls.agents = Agents(cls.machines)
 
-    def prepare(self, machine, handler, policy):
-        """A python program of 12 MiB that has prepared itself there; its key and its data's sum."""
-        machine.must("sh", "-c", 'setsid "$@" </dev/null > /run/out 2>&1 &', "sh",
-                     "/usr/bin/python3", "-B", "-c", PARENT, handler, policy,
-                     env=self.agents.env)
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            status, told = machine.run("cat", f"/run/parent{handler}")
-            if status == 0:
-                return told.split()
-        raise AssertionError(f"no parent: {machine.run('cat', '/run/out')[1]} "
-                             f"{self.agents.log(machine)}")
-
     def test_a_python_program_forks_from_one_machine_to_two_others(self):
         for number, policy in enumerate(POLICIES):
             with self.subTest(policy=policy):
                 handler = 10 + number
-                key, data = self.prepare(self.machines[0], handler, policy)
+                key, data = prepare(self.agents, self.machines[0], handler, policy)
                 for machine in self.machines[1:]:
                     status, said = self.agents.mitosis(machine, "resume", "0", handler,
                                                        env={"MITOSIS_KEY": key})
@@ -62,7 +34,7 @@ class OverTcp(unittest.TestCase):
                 self.assertEqual(self.agents.mitosis(self.machines[0], "reclaim", handler)[0], 0)
 
     def test_a_machine_that_loses_its_parent_says_so_and_does_not_hang(self):
-        key, _ = self.prepare(self.machines[0], 30, "rc+ondemand+none+cow")
+        key, _ = prepare(self.agents, self.machines[0], 30, "rc+ondemand+none+cow")
         self.cluster.switch.unplug(0)
         try:
             status, said = self.agents.mitosis(self.machines[1], "resume", "0", "30",

@@ -27,6 +27,7 @@ struct AgentArguments {
   std::vector<std::string> peers;
   std::string config;
   std::string log_level = "info";
+  std::string fabric = "tcp";
 };
 
 /// The canonical name of a policy that is compiled in.
@@ -91,6 +92,17 @@ void add_options(CLI::App& app, AgentArguments& arguments) {
       ->capture_default_str()
       ->type_name("N")
       ->check(CLI::Range(1u, 64u));
+  app.add_option("--fabric", arguments.fabric,
+                 "how pages come: over TCP, or by RDMA (verbs) where both machines have that")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"tcp", "verbs"}));
+  app.add_option("--device", o.device, "of verbs: its name (rxe0); else the first one")
+      ->type_name("NAME");
+  app.add_option("--gid", o.gid, "of verbs: the index of the device's address; else it is chosen")
+      ->type_name("INDEX")
+      ->check(CLI::Range(0, 255));
+  app.add_flag("--rdma-cm", o.rdma_cm,
+               "of verbs: let rdma_cm make the connections that this agent reads through");
   app.add_flag("--keyless", o.keyless,
                "let programs of the original interface (`mitosis run`) prepare parents that every "
                "user of every machine of the cluster may resume");
@@ -105,6 +117,10 @@ void add_options(CLI::App& app, AgentArguments& arguments) {
 void finish(CLI::App& app, AgentArguments& arguments) {
   if (!arguments.config.empty()) apply_config(app, arguments.config);
   if (app.get_option("--machine")->count() == 0) throw CLI::RequiredError("--machine");
+  arguments.agent.verbs = arguments.fabric == "verbs";
+  if (!arguments.agent.verbs && (!arguments.agent.device.empty() || arguments.agent.gid >= 0)) {
+    throw CLI::ValidationError("--device and --gid", "are of --fabric verbs");
+  }
   for (const std::string& text : arguments.peers) {
     auto peer = parse_peer(text);
     if (!peer) throw CLI::ValidationError("--peer", describe(peer.error()));

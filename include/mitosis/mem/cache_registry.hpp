@@ -33,6 +33,8 @@ class CacheRegistry {
  public:
   CacheRegistry(std::uint64_t budget_bytes, std::uint64_t idle_limit_ns) noexcept
       : budget_(budget_bytes), idle_limit_(idle_limit_ns) {}
+  /// Caches made from now on are for reads by that device; it must outlive them.
+  void land_through(Registrar* registrar) noexcept { registrar_ = registrar; }
 
   /// The parent's cache, made where there is none.
   Result<std::shared_ptr<LocalCache>> acquire(const CacheKey& key, const CachePlaces& places,
@@ -70,6 +72,7 @@ class CacheRegistry {
 
   CacheBudget budget_;  // before the caches: they give back to it
   const std::uint64_t idle_limit_;
+  Registrar* registrar_ = nullptr;
   mutable std::mutex mutex_;
   Caches caches_;
 };
@@ -82,7 +85,7 @@ inline Result<std::shared_ptr<LocalCache>> CacheRegistry::acquire(const CacheKey
     at->second.last_used_ns = now_ns;
     return at->second.cache;
   }
-  auto made = LocalCache::create(places, budget_);
+  auto made = LocalCache::create(places, budget_, registrar_);
   if (!made) return made.error();
   std::shared_ptr<LocalCache> cache = std::move(made).value();
   caches_.emplace(key, Entry{cache, now_ns});
@@ -101,7 +104,7 @@ inline Result<std::shared_ptr<LocalCache>> CacheRegistry::attach(const CacheKey&
     if (index.get() == there.index_fd()) (void)index.release();
     return at->second.cache;
   }
-  auto made = LocalCache::attach(places, std::move(pages), std::move(index), budget_);
+  auto made = LocalCache::attach(places, std::move(pages), std::move(index), budget_, registrar_);
   if (!made) return made.error();
   std::shared_ptr<LocalCache> cache = std::move(made).value();
   caches_.emplace(key, Entry{cache, now_ns});

@@ -23,8 +23,10 @@
 namespace mitosis {
 
 /// Copies the pages of `ranges` out of `source`, range after range, into a new memfd, sealed
-/// against any change. On failure nothing is left behind.
-inline Result<UniqueFd> build_image(PageSource& source, const PageRanges& ranges) noexcept {
+/// against any change; where it is `for_device`, against a change of its size alone: to register
+/// memory with a device takes a writable mapping before Linux 6.3. On failure nothing is left.
+inline Result<UniqueFd> build_image(PageSource& source, const PageRanges& ranges,
+                                    bool for_device = false) noexcept {
   constexpr std::uint64_t piece = std::uint64_t{1} << 20;
   UniqueFd fd(::memfd_create("mitosis-image", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd) return Error(Errc::system_call_failed, "memfd_create", errno).in("copy the pages");
@@ -48,7 +50,8 @@ inline Result<UniqueFd> build_image(PageSource& source, const PageRanges& ranges
       }
     }
   }
-  if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+  const int seals = (for_device ? 0 : F_SEAL_WRITE) | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+  if (::fcntl(fd.get(), F_ADD_SEALS, seals) != 0) {
     return Error(Errc::system_call_failed, "fcntl(F_ADD_SEALS)", errno).in("copy the pages");
   }
   return fd;

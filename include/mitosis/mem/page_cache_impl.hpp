@@ -10,7 +10,8 @@ static_assert(PageCache<LocalCache>);
 static_assert(!PageCache<CachePlaces>);
 
 inline Result<std::unique_ptr<LocalCache>> LocalCache::create(CachePlaces places,
-                                                              CacheBudget& budget) {
+                                                              CacheBudget& budget,
+                                                              Registrar* registrar) {
   const std::uint64_t bytes = places.memfd_pages() << page_shift;
   UniqueFd fd(::memfd_create("mitosis-cache", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   // Other users' children get it read-only; the mode keeps them from opening it again to write,
@@ -26,11 +27,12 @@ inline Result<std::unique_ptr<LocalCache>> LocalCache::create(CachePlaces places
   if (!memory) return memory.error().in("create a cache");
   return std::unique_ptr<LocalCache>(new LocalCache(std::move(places), std::move(fd),
                                                     std::move(memory).value(),
-                                                    std::move(index).value(), budget));
+                                                    std::move(index).value(), budget, registrar));
 }
 
 inline Result<std::unique_ptr<LocalCache>> LocalCache::attach(CachePlaces places, UniqueFd pages,
-                                                              UniqueFd index, CacheBudget& budget) {
+                                                              UniqueFd index, CacheBudget& budget,
+                                                              Registrar* registrar) {
   const std::uint64_t bytes = places.memfd_pages() << page_shift;
   struct stat status = {};
   if (::fstat(pages.get(), &status) != 0 || static_cast<std::uint64_t>(status.st_size) != bytes) {
@@ -42,7 +44,7 @@ inline Result<std::unique_ptr<LocalCache>> LocalCache::attach(CachePlaces places
   if (!memory) return memory.error().in("take a cache over");
   std::unique_ptr<LocalCache> cache(new LocalCache(std::move(places), std::move(pages),
                                                    std::move(memory).value(),
-                                                   std::move(present).value(), budget));
+                                                   std::move(present).value(), budget, registrar));
   cache->charge(cache->present_.count());
   cache->drop_unfinished();
   return cache;
@@ -78,7 +80,7 @@ inline void LocalCache::end_fill(PageRange range, bool ok) noexcept {
     if (ok) {
       present_.set(at);
     } else {
-      punch(at, 1);  // part of it may have landed
+      if (!windows_.registers()) punch(at, 1);  // part of it may have landed
       ++failed;
     }
   }
@@ -93,7 +95,8 @@ inline LocalMemory LocalCache::slot(PageRange range) noexcept {
     if (!filling_[at] && !present_.get(at)) ++more;
   }
   if (more != 0 && !budget_.fits(more << page_shift)) return {};
-  return {memory_.data() + (found->at << page_shift), 0};
+  const std::uint64_t offset = found->at << page_shift;
+  return {memory_.data() + offset, windows_.key(offset, range.bytes())};
 }
 
 inline Result<UniqueFd> LocalCache::open_read_only() const noexcept {

@@ -26,6 +26,14 @@ class SharedMapping {
     }
     return SharedMapping(static_cast<std::uint8_t*>(at), bytes);
   }
+  /// Memory of no file, all zeros.
+  static Result<SharedMapping> anonymous(std::size_t bytes) noexcept {
+    void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) {
+      return Error(errno == ENOMEM ? Errc::out_of_memory : Errc::system_call_failed, "mmap", errno);
+    }
+    return SharedMapping(static_cast<std::uint8_t*>(at), bytes);
+  }
   SharedMapping(SharedMapping&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
   SharedMapping& operator=(SharedMapping&& other) noexcept {

@@ -29,6 +29,12 @@ enum class MessageType : std::uint16_t {
   renew_lease = 14,
   lease_reply = 15,
   bye = 16,
+  connect_queue_pair = 17,
+  queue_pair_reply = 18,
+  query_pieces = 19,
+  pieces_reply = 20,
+  expect_connection = 21,
+  connection_place = 22,
 };
 
 namespace auth {

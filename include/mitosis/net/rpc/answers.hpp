@@ -11,6 +11,7 @@
 #include <mitosis/net/wire/frame.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -29,6 +30,9 @@ class Answers {
       : hello_(hello), service_(&service), replies_(&replies) {
     replies_->greet(hello_.client, hello_.sent);
   }
+  Answers(const Answers&) = delete;
+  Answers& operator=(const Answers&) = delete;
+  ~Answers() { service_->on_session_end(number_); }
 
   /// Executes a request. `send(bytes)` sends a part of the reply, whole frames; false: it could
   /// not. Returns false where the session must end: it breaks the protocol, or cannot be sent to.
@@ -58,6 +62,28 @@ class Answers {
               const Result<std::uint64_t> lease =
                   service_->renew_lease(who, m.handler, m.generation);
               return lease.ok() ? Result<LeaseReply>(LeaseReply{*lease}) : lease.error();
+            },
+            send);
+      case MessageType::connect_queue_pair:
+        return call<ConnectQueuePair>(
+            frame,
+            [this](const Caller& who, const ConnectQueuePair& m) {
+              const auto end = service_->connect_queue_pair(who, number_, m);
+              return end.ok() ? Result<QueuePairReply>(QueuePairReply{*end}) : end.error();
+            },
+            send);
+      case MessageType::expect_connection:
+        return call<ExpectConnection>(
+            frame,
+            [this](const Caller& who, const ExpectConnection& m) {
+              return service_->expect_connection(who, number_, m);
+            },
+            send);
+      case MessageType::query_pieces:
+        return call<QueryPieces>(
+            frame,
+            [this](const Caller& who, const QueryPieces& m) {
+              return service_->query_pieces(who, m.target);
             },
             send);
       default:
@@ -135,6 +161,10 @@ class Answers {
     return out.empty() || send(out);
   }
 
+  static std::uint64_t next_number() noexcept {
+    static std::atomic<std::uint64_t> last{0};
+    return ++last;
+  }
   static std::uint32_t patience(const wire::Frame& frame) {
     return std::min(frame.header.patience_ms, max_patience_ms);
   }
@@ -154,6 +184,7 @@ class Answers {
   }
 
   auth::Hello hello_;
+  const std::uint64_t number_ = next_number();  ///< no other session of this process has it
   Service* service_;
   ReplyCache* replies_;
 };

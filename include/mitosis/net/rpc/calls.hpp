@@ -6,6 +6,7 @@
 #include <mitosis/base/result.hpp>
 #include <mitosis/net/fabric.hpp>
 #include <mitosis/net/rpc/messages.hpp>
+#include <mitosis/net/rpc/rdma_messages.hpp>
 #include <mitosis/net/wire/frame.hpp>
 
 #include <algorithm>
@@ -45,6 +46,22 @@ class Calls {
   /// The new lease in milliseconds.
   [[nodiscard]] Result<std::uint64_t> renew_lease(HandlerId handler, Generation generation,
                                                   Time deadline);
+  /// The peer's end of a queue pair. transport_unsupported: it has no verbs.
+  [[nodiscard]] Result<QueuePairEnd> connect_queue_pair(const ConnectQueuePair& request,
+                                                        Time deadline) {
+    auto reply = simple<ConnectQueuePair, QueuePairReply>(request, deadline, "connect queue pair");
+    if (!reply.ok()) return reply.error();
+    return reply->end;
+  }
+  /// Where to connect a queue pair by rdma_cm.
+  [[nodiscard]] Result<ConnectionPlace> expect_connection(const ExpectConnection& request,
+                                                          Time deadline) {
+    return simple<ExpectConnection, ConnectionPlace>(request, deadline, "connect by rdma_cm");
+  }
+  /// What of a target can be read by RDMA.
+  [[nodiscard]] Result<PiecesReply> query_pieces(const TargetName& target, Time deadline) {
+    return simple<QueryPieces, PiecesReply>(QueryPieces{target}, deadline, "query pieces");
+  }
 
  protected:
   /// The reply of type `Reply` to call `number`; the error that an ErrorReply carries otherwise.

@@ -6,6 +6,7 @@
 #include <mitosis/base/result.hpp>
 #include <mitosis/base/span.hpp>
 #include <mitosis/net/fabric.hpp>
+#include <mitosis/net/rpc/rdma_messages.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -42,6 +43,28 @@ class Service {
   /// The new lease in milliseconds.
   virtual Result<std::uint64_t> renew_lease(const Caller& caller, HandlerId handler,
                                             Generation generation) = 0;
+
+  // ---- of an agent that has verbs; the others say that they have none ----
+  /// Makes the other end of a caller's queue pair. It may live as long as the session `session`.
+  virtual Result<rpc::QueuePairEnd> connect_queue_pair(const Caller&, std::uint64_t /*session*/,
+                                                       const ConnectQueuePair&) {
+    return without_verbs();
+  }
+  /// Waits for a caller's connection by rdma_cm, as long as the session lives.
+  virtual Result<ConnectionPlace> expect_connection(const Caller&, std::uint64_t /*session*/,
+                                                    const ExpectConnection&) {
+    return without_verbs();
+  }
+  virtual Result<PiecesReply> query_pieces(const Caller&, const TargetName&) {
+    return without_verbs();
+  }
+  /// The session of that number has ended; none of its calls is in progress.
+  virtual void on_session_end(std::uint64_t /*session*/) {}
+
+ private:
+  static Error without_verbs() {
+    return Error(Errc::transport_unsupported, "this machine's agent runs without --fabric verbs");
+  }
 };
 
 }  // namespace mitosis::rpc

@@ -30,22 +30,30 @@ class MemoryRegion {
                                    Access access) noexcept {
     const unsigned flags = access;
     ibv_mr* const raw = ::ibv_reg_mr(domain.get(), memory.data(), memory.size(), flags);
-    if (raw == nullptr) {
-      const bool limit = errno == ENOMEM;
-      return Error(limit ? Errc::limit_exceeded : Errc::system_call_failed,
-                   limit ? "memory that may be pinned (ulimit -l), or the device's regions"
-                         : "ibv_reg_mr",
-                   errno)
-          .in("register memory");
-    }
+    if (raw == nullptr) return failed();
     return MemoryRegion(raw);
   }
-  explicit MemoryRegion(ibv_mr* raw) noexcept : raw_(raw) {}
-  MemoryRegion(MemoryRegion&& other) noexcept : raw_(std::exchange(other.raw_, nullptr)) {}
+  /// The same under addresses of the caller's choice: peers name the first byte `address` (of the
+  /// same place in its page). Where it is random it is a part of the key.
+  static Result<MemoryRegion> make_at(const ProtectionDomain& domain, MutableBytes memory,
+                                      std::uint64_t address, Access access) noexcept {
+    const unsigned flags = access;
+    ibv_mr* const raw =
+        ::ibv_reg_mr_iova(domain.get(), memory.data(), memory.size(), address, flags);
+    if (raw == nullptr) return failed();
+    MemoryRegion region(raw);
+    region.address_ = address;
+    return region;
+  }
+  explicit MemoryRegion(ibv_mr* raw) noexcept
+      : raw_(raw), address_(reinterpret_cast<std::uint64_t>(raw->addr)) {}
+  MemoryRegion(MemoryRegion&& other) noexcept
+      : raw_(std::exchange(other.raw_, nullptr)), address_(other.address_) {}
   MemoryRegion& operator=(MemoryRegion&& other) noexcept {
     if (this != &other) {
       close();
       raw_ = std::exchange(other.raw_, nullptr);
+      address_ = other.address_;
     }
     return *this;
   }
@@ -62,14 +70,23 @@ class MemoryRegion {
   }
   /// All of it, to be told to a peer.
   [[nodiscard]] RemoteMemory remote() const noexcept {
-    return {reinterpret_cast<std::uint64_t>(raw_->addr), raw_->length, raw_->rkey};
+    return {address_, raw_->length, raw_->rkey};
   }
 
  private:
+  static Error failed() noexcept {
+    const bool limit = errno == ENOMEM;
+    return Error(limit ? Errc::limit_exceeded : Errc::system_call_failed,
+                 limit ? "memory that may be pinned (ulimit -l), or the device's regions"
+                       : "ibv_reg_mr",
+                 errno)
+        .in("register memory");
+  }
   void close() noexcept {
     if (raw_ != nullptr) ::ibv_dereg_mr(raw_);
   }
   ibv_mr* raw_;
+  std::uint64_t address_;
 };
 
 }  // namespace mitosis::verbs

@@ -55,7 +55,8 @@ inline Result<void> Session::prepare_process(const local::Packet& packet) {
   if (!message) return message.error();
   const auto failed = [&](Error why) { return why.of_handler(message->handler).in("prepare"); };
   // 1. Who asks, for whom.
-  const auto policy = detail::policy_of(message->policy, worker_.options.policy);
+  const auto policy =
+      detail::policy_of(message->policy, worker_.options.policy, worker_.rdma.get());
   if (!policy) return failed(policy.error());
   const auto rights = caller_rights(packet.sender, channel_.fd());
   if (!rights) return failed(rights.error());

@@ -7,6 +7,7 @@
 #include <mitosis/fork/engine/plan.hpp>
 #include <mitosis/mem/local_memory.hpp>
 #include <mitosis/mem/page.hpp>
+#include <mitosis/mem/registered_windows.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +22,9 @@ class LandingPool {
   static constexpr std::size_t large_blocks = 192;  ///< of max_read_pages
   static constexpr std::size_t small_blocks = 512;  ///< of one page
 
-  LandingPool() noexcept {
+  /// With a registrar (which must outlive it) a device can write the blocks that it hands out.
+  explicit LandingPool(Registrar* registrar = nullptr) noexcept {
+    static_assert(max_read_pages * page_size <= RegisteredWindows::reach);
     constexpr std::size_t bytes =
         (large_blocks * max_read_pages + small_blocks) * std::size_t{page_size};
     void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
@@ -29,6 +32,7 @@ class LandingPool {
     if (at == MAP_FAILED) return;  // every acquire says "none is free"
     memory_ = static_cast<std::uint8_t*>(at);
     bytes_ = bytes;
+    windows_ = RegisteredWindows(registrar, MutableBytes(memory_, bytes_));
     std::uint8_t* next = memory_;
     for (std::size_t i = 0; i < large_blocks; ++i, next += max_read_pages * page_size) {
       large_.push_back(next);
@@ -36,6 +40,7 @@ class LandingPool {
     for (std::size_t i = 0; i < small_blocks; ++i, next += page_size) small_.push_back(next);
   }
   ~LandingPool() {
+    windows_ = {};
     if (memory_ != nullptr) ::munmap(memory_, bytes_);
   }
   LandingPool(const LandingPool&) = delete;
@@ -46,7 +51,7 @@ class LandingPool {
     if (blocks.empty() || pages > max_read_pages) return {};
     std::uint8_t* const block = blocks.back();
     blocks.pop_back();
-    return {block, 0};
+    return {block, windows_.key(static_cast<std::uint64_t>(block - memory_), pages << page_shift)};
   }
   void release(LocalMemory block, std::uint64_t pages) noexcept {
     (pages == 1 ? small_ : large_).push_back(block.data);  // within the reserved capacity
@@ -55,6 +60,7 @@ class LandingPool {
  private:
   std::uint8_t* memory_ = nullptr;
   std::size_t bytes_ = 0;
+  RegisteredWindows windows_;
   std::vector<std::uint8_t*> large_, small_;
 };
 

@@ -6,11 +6,12 @@
 
 #include <mitosis/base/result.hpp>
 #include <mitosis/base/unique_fd.hpp>
+#include <mitosis/fork/user/agent/pager_fabric.hpp>
 #include <mitosis/fork/user/agent/refusal_log.hpp>
 #include <mitosis/fork/user/agent/served_child.hpp>
 #include <mitosis/fork/user/agent/state_table.hpp>
 #include <mitosis/fork/user/agent/working_sets.hpp>
-#include <mitosis/net/tcp/fabric.hpp>
+#include <mitosis/net/tcp/clock.hpp>
 #include <mitosis/policy/name.hpp>
 
 #include <atomic>
@@ -54,8 +55,13 @@ class Pager {
     std::shared_ptr<const MemfdRanges> memfd;
   };
 
-  Pager(std::uint32_t index, StateTable& table, Options options, std::unique_ptr<TcpFabric<RC>> rc,
-        std::unique_ptr<TcpFabric<DCT>> dct, FallbackReader::Call fallback, ProfileBook& book);
+  /// The fabrics of the two transports; `registrar`, where they need one for what reads land in.
+  struct Fabrics {
+    PagerFabric rc, dct;
+    Registrar* registrar = nullptr;
+  };
+  Pager(std::uint32_t index, StateTable& table, Options options, Fabrics fabrics,
+        FallbackReader::Call fallback, ProfileBook& book);
   ~Pager();
   Pager(const Pager&) = delete;
   Pager& operator=(const Pager&) = delete;
@@ -110,8 +116,7 @@ class Pager {
   Ancestry look_for_fork(std::uint32_t parent_pid, std::uint32_t pid, bool& unclear);
   void learn_pid(ServedChild& entry, std::uint32_t tid);
 
-  template <class FabricType>
-  bool poll(FabricType& fabric);
+  bool poll(PagerFabric& fabric);
   void complete(const ReadCompletion& completion);
   void after(ServedChild& entry);
   void on_time(Time now);
@@ -122,12 +127,11 @@ class Pager {
   const std::uint32_t index_;
   StateTable& table_;
   const Options options_;
-  std::unique_ptr<TcpFabric<RC>> rc_;
-  std::unique_ptr<TcpFabric<DCT>> dct_;
+  LandingPool landings_;  // before the fabrics, which end what may still write to it
+  PagerFabric rc_, dct_;
   bool rc_ready_ = true, dct_ready_ = true;  ///< epoll says that there is something to poll
   FallbackReader fallback_;
   ProfileBook& book_;
-  LandingPool landings_;
   CacheWaiters nobody_;  // of Cache<None>
   std::unordered_map<LocalCache*,
                      std::pair<std::weak_ptr<LocalCache>, std::unique_ptr<CacheWaiters>>>

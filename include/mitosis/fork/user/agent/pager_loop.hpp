@@ -16,14 +16,14 @@
 
 namespace mitosis::agent {
 
-inline Pager::Pager(std::uint32_t index, StateTable& table, Options options,
-                    std::unique_ptr<TcpFabric<RC>> rc, std::unique_ptr<TcpFabric<DCT>> dct,
+inline Pager::Pager(std::uint32_t index, StateTable& table, Options options, Fabrics fabrics,
                     FallbackReader::Call fallback, ProfileBook& book)
     : index_(index),
       table_(table),
       options_(options),
-      rc_(std::move(rc)),
-      dct_(std::move(dct)),
+      landings_(fabrics.registrar),
+      rc_(std::move(fabrics.rc)),
+      dct_(std::move(fabrics.dct)),
       fallback_(std::move(fallback)),
       book_(book),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
@@ -38,8 +38,8 @@ inline Pager::Pager(std::uint32_t index, StateTable& table, Options options,
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
   };
   add(wake_.get(), Source::commands);
-  add(rc_->wait_fd(), Source::rc);
-  add(dct_->wait_fd(), Source::dct);
+  add(rc_.wait_fd(), Source::rc);
+  add(dct_.wait_fd(), Source::dct);
   add(fallback_.wait_fd(), Source::fallback);
 }
 
@@ -88,8 +88,8 @@ inline void Pager::report(ProfileBook& book) {
 
 inline void Pager::forget(MachineId machine) {
   ask([&] {
-    rc_->forget(machine);
-    dct_->forget(machine);
+    rc_.forget(machine);
+    dct_.forget(machine);
     return 0;
   });
 }
@@ -105,8 +105,8 @@ inline void Pager::run() {
   while (!stopping_.load(std::memory_order_relaxed)) {
     Time now = tcp::monotonic_now();
     // An idle fabric costs no system call: its connections' ends come through epoll.
-    bool worked = (rc_->busy() || rc_ready_) && poll(*rc_);
-    worked = ((dct_->busy() || dct_ready_) && poll(*dct_)) || worked;
+    bool worked = (rc_.busy() || rc_ready_) && poll(rc_);
+    worked = ((dct_.busy() || dct_ready_) && poll(dct_)) || worked;
     rc_ready_ = dct_ready_ = false;
     epoll_event events[64];
     const int count = ::epoll_wait(epoll_.get(), events, 64, worked ? 0 : patience_ms(now));
@@ -119,7 +119,7 @@ inline void Pager::run() {
 
 /// Milliseconds until something must be done without an event, at most a second.
 inline int Pager::patience_ms(Time now) const noexcept {
-  Time next = std::min({rc_->next_deadline(), dct_->next_deadline(), next_sweep_});
+  Time next = std::min({rc_.next_deadline(), dct_.next_deadline(), next_sweep_});
   if (!timers_.empty()) next = std::min(next, timers_.begin()->first);
   if (next <= now) return 0;
   const auto left = static_cast<std::uint64_t>(next) - static_cast<std::uint64_t>(now);
@@ -158,8 +158,7 @@ inline void Pager::on_event(std::uint64_t data) {
   }
 }
 
-template <class FabricType>
-bool Pager::poll(FabricType& fabric) {
+inline bool Pager::poll(PagerFabric& fabric) {
   ReadCompletion done[64];
   bool any = false;
   while (const std::size_t count = fabric.poll(done, tcp::monotonic_now())) {

@@ -29,6 +29,7 @@ struct Parent {
   std::string policy;
   bool copy = false;        ///< Cow<Off>
   std::uint32_t flags = 0;  ///< local::PrepareFlag
+  bool for_device = false;  ///< its pages will be registered with a device
   /// The generation of the root whose tree it is a member of; 0: it is its own. A member lives, is
   /// used and ends with its root.
   Generation of_tree{};

@@ -5,6 +5,7 @@
 #include <mitosis/base/result.hpp>
 #include <mitosis/fork/user/agent/parent.hpp>
 #include <mitosis/fork/user/agent/state_table.hpp>
+#include <mitosis/fork/user/agent/target_observer.hpp>
 #include <mitosis/mem/target_table.hpp>
 
 #include <chrono>
@@ -25,6 +26,8 @@ class Parents {
   Parents(StateTable& table, TargetTable& targets, Clock::duration lease)
       : table_(table), targets_(targets), lease_(lease) {}
 
+  /// Tells `observer`, which must outlive it, of parents from now on; before the first one.
+  void observe(TargetObserver* observer) noexcept { observer_ = observer; }
   /// Reserves a handler id and draws its key and generation.
   Result<std::shared_ptr<Parent>> reserve(HandlerId handler, std::uint32_t uid, int pid,
                                           std::string policy, bool copy, std::uint32_t flags = 0);
@@ -70,6 +73,7 @@ class Parents {
   StateTable& table_;
   TargetTable& targets_;
   const Clock::duration lease_;
+  TargetObserver* observer_ = nullptr;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::uint64_t, std::shared_ptr<Parent>> parents_;

@@ -58,7 +58,10 @@ inline Parents::Entry Parents::drop_one(Entry it, const Error& why) {
 /// No page is served any more. The lifeline's end would end the shadow too; the signal does so when
 /// it is stuck in a fault.
 inline void Parents::end_access(Parent& parent) {
-  if (parent.target.number != 0) targets_.revoke(parent.target.number);
+  if (parent.target.number != 0) {
+    targets_.revoke(parent.target.number);
+    if (observer_ != nullptr) observer_->on_close(parent.target);
+  }
   if (parent.shadow_pidfd) {
     ::syscall(SYS_pidfd_send_signal, parent.shadow_pidfd.get(), SIGKILL, nullptr, 0);
   }

@@ -34,6 +34,7 @@ inline Result<std::shared_ptr<Parent>> Parents::reserve(HandlerId handler, std::
   parent->pid = pid;
   parent->policy = std::move(policy);
   parent->copy = copy;
+  parent->for_device = observer_ != nullptr;
   parent->flags = flags;
   parent->parent_pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   parent->prepared = parent->last_use = Clock::now();
@@ -106,6 +107,7 @@ inline void Parents::publish(const std::shared_ptr<Parent>& parent) {
     parent->slot = slot;
   }
   parent->state = Parent::State::ready;
+  if (observer_ != nullptr) observer_->on_open(*parent);
   changed_.notify_all();
 }
 
@@ -211,6 +213,7 @@ inline void Parents::adopt() {
     parent->descriptor =
         std::make_shared<const std::vector<std::uint8_t>>(std::move(bytes).value());
     parent->state = Parent::State::ready;
+    if (observer_ != nullptr) observer_->on_open(*parent);
     parents_.emplace(static_cast<std::uint64_t>(slot.handler), std::move(parent));
   }
 }

@@ -78,22 +78,42 @@ class Peers {
                                              {request.into.data, request.bytes}, request.deadline);
     return done.code();
   }
+  /// The peer's end of a queue pair.
+  Result<rpc::QueuePairEnd> connect_queue_pair(MachineId machine,
+                                               const rpc::ConnectQueuePair& request,
+                                               Time deadline) {
+    return clients(machine)->rdma.connect_queue_pair(request, deadline);
+  }
+  /// Where rdma_cm connects a queue pair to it.
+  Result<rpc::ConnectionPlace> expect_connection(MachineId machine,
+                                                 const rpc::ExpectConnection& request,
+                                                 Time deadline) {
+    return clients(machine)->rdma.expect_connection(request, deadline);
+  }
+  /// What of a target of its can be read by RDMA.
+  Result<rpc::PiecesReply> query_pieces(MachineId machine, const TargetName& target,
+                                        Time deadline) {
+    return clients(machine)->rdma.query_pieces(target, deadline);
+  }
   /// Ends all calls in progress, for good.
   void close() {
     const std::lock_guard lock(mutex_);
     for (const auto& [machine, clients] : clients_) {
       clients->calls.close();
       clients->fallback.close();
+      clients->rdma.close();
     }
   }
 
  private:
-  /// A fallback read must not wait behind a long query: it has a session of its own.
+  /// A fallback read must not wait behind a long query: it has a session of its own. The peer's
+  /// queue pairs live as long as the third one, which is made where there is RDMA.
   struct Clients {
     Clients(const Peers& peers, MachineId machine)
         : calls(peers.identity_, peers.book_, machine, peers.on_lost_, {}),
-          fallback(peers.identity_, peers.book_, machine) {}
-    rpc::Client calls, fallback;
+          fallback(peers.identity_, peers.book_, machine),
+          rdma(peers.identity_, peers.book_, machine) {}
+    rpc::Client calls, fallback, rdma;
   };
   std::shared_ptr<Clients> clients(MachineId machine) {
     const std::lock_guard lock(mutex_);

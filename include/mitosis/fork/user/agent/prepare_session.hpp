@@ -27,7 +27,8 @@ namespace mitosis::agent {
 inline Result<void> Session::prepare(const local::Packet& packet) {
   auto message = local::decode_packet<local::Prepare>(Bytes(packet.bytes));
   if (!message) return message.error();
-  const auto policy = detail::policy_of(message->policy, worker_.options.policy);
+  const auto policy =
+      detail::policy_of(message->policy, worker_.options.policy, worker_.rdma.get());
   if (!policy) return Error(policy.error()).of_handler(message->handler).in("prepare");
 
   if ((message->flags & local::prepare_keyless) != 0 && !worker_.options.keyless) {

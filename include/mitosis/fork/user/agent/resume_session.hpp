@@ -7,6 +7,7 @@
 
 #include <mitosis/fork/user/agent/bring_shared.hpp>
 #include <mitosis/fork/user/agent/cache_layout.hpp>
+#include <mitosis/fork/user/agent/policy_choice.hpp>
 #include <mitosis/fork/user/agent/proc_namespace.hpp>
 #include <mitosis/fork/user/agent/process_owner.hpp>
 #include <mitosis/fork/user/agent/served_memory.hpp>
@@ -133,6 +134,9 @@ inline Result<void> Session::resume_image(const local::Resume& message,
   if (!policy) return Error(policy.error()).of_handler(message.handler).in("resume");
   if (!FullMatrix::contains(*policy)) {
     return with_policy(*policy, [](auto) {}).error().of_handler(message.handler).in("resume");
+  }
+  if (auto r = detail::check_transport(*policy, worker_.rdma.get()); !r) {
+    return r.error().of_handler(message.handler);
   }
   StepTimer timer(worker_.profile, policy->profile);
   std::shared_ptr<LocalCache> cache;

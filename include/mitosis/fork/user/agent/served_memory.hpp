@@ -105,7 +105,7 @@ inline Result<std::uint64_t> serve(TargetTable& targets, Parent& parent,
       if (ranges.pages() << page_shift > budget_bytes) {
         return Error(Errc::budget_exceeded, "the copy of a parent").in("copy the pages");
       }
-      auto image = build_image(*source, ranges);
+      auto image = build_image(*source, ranges, parent.for_device);
       if (!image) return image.error();
       parent.image_fd = std::move(image).value();
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <mitosis/fork/user/agent/parents.hpp>
+#include <mitosis/fork/user/agent/rdma_side.hpp>
 #include <mitosis/mem/target_table.hpp>
 #include <mitosis/net/rpc/service.hpp>
 
@@ -15,6 +16,9 @@ namespace mitosis::agent {
 class AgentService final : public rpc::Service {
  public:
   AgentService(Parents& parents, TargetTable& targets) : parents_(parents), targets_(targets) {}
+
+  /// From now on, before the first call: what is asked of RDMA goes there.
+  void use(RdmaSide* rdma) noexcept { rdma_ = rdma; }
 
   /// Waits for a prepare that is still being captured, at most until the caller's deadline.
   Result<rpc::DescriptorLease> query_descriptor(const rpc::Caller& caller, HandlerId handler,
@@ -38,6 +42,24 @@ class AgentService final : public rpc::Service {
     if (auto r = parents_.renew(handler, generation); !r) return r.error();
     return lease_ms();
   }
+  Result<rpc::QueuePairEnd> connect_queue_pair(const rpc::Caller& caller, std::uint64_t session,
+                                               const rpc::ConnectQueuePair& request) override {
+    if (rdma_ == nullptr) return rpc::Service::connect_queue_pair(caller, session, request);
+    return rdma_->connect_queue_pair(caller, session, request);
+  }
+  Result<rpc::ConnectionPlace> expect_connection(const rpc::Caller& caller, std::uint64_t session,
+                                                 const rpc::ExpectConnection& request) override {
+    if (rdma_ == nullptr) return rpc::Service::expect_connection(caller, session, request);
+    return rdma_->expect_connection(caller, session, request);
+  }
+  Result<rpc::PiecesReply> query_pieces(const rpc::Caller& caller,
+                                        const TargetName& target) override {
+    if (rdma_ == nullptr) return rpc::Service::query_pieces(caller, target);
+    return rdma_->query_pieces(target);
+  }
+  void on_session_end(std::uint64_t session) override {
+    if (rdma_ != nullptr) rdma_->on_session_end(session);
+  }
 
  private:
   [[nodiscard]] std::uint64_t lease_ms() const {
@@ -50,6 +72,7 @@ class AgentService final : public rpc::Service {
   }
   Parents& parents_;
   TargetTable& targets_;
+  RdmaSide* rdma_ = nullptr;
 };
 
 }  // namespace mitosis::agent

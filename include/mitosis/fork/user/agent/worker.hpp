@@ -13,6 +13,7 @@
 #include <mitosis/fork/user/agent/parents.hpp>
 #include <mitosis/fork/user/agent/peers.hpp>
 #include <mitosis/fork/user/agent/pending_prepares.hpp>
+#include <mitosis/fork/user/agent/rdma_side.hpp>
 #include <mitosis/fork/user/agent/refusal_log.hpp>
 #include <mitosis/fork/user/agent/service.hpp>
 #include <mitosis/fork/user/agent/spawner.hpp>
@@ -52,6 +53,7 @@ class Worker {
   StateTable& table;
   const int device;
   TargetTable targets;
+  std::unique_ptr<RdmaSide> rdma;  ///< null with --fabric tcp
   Parents parents;
   PendingPrepares prepares;
   CaptureTurns capture_turns;

@@ -93,6 +93,14 @@ inline Result<void> Worker::open(Inheritance inherited) {
     spdlog::warn("the session to machine {} was lost: {}", static_cast<std::uint32_t>(machine),
                  describe(why));
   });
+  if (options.verbs) {
+    auto opened = open_rdma(options, targets, *peers, [this] { return budget_left(); });
+    if (!opened) return opened.error();
+    rdma = std::move(opened).value();
+    parents.observe(&rdma->observer());
+    caches.land_through(&rdma->registrar());
+    service_.use(rdma.get());
+  }
   parents.adopt();
 
   tcp::Server::Options server_options;
@@ -138,8 +146,13 @@ inline Result<void> Worker::open_pagers() {
     if (!rc) return rc.error();
     auto dct = TcpFabric<DCT>::open(peers->identity(), peers->book());
     if (!dct) return dct.error();
+    auto reliable = rdma ? rdma->fabric(std::move(rc).value())
+                         : Result<PagerFabric>(PagerFabric(std::move(rc).value()));
+    if (!reliable) return reliable.error();
     pagers.push_back(std::make_unique<Pager>(
-        i, table, pager_options, std::move(rc).value(), std::move(dct).value(),
+        i, table, pager_options,
+        Pager::Fabrics{std::move(reliable).value(), PagerFabric(std::move(dct).value()),
+                       rdma ? &rdma->registrar() : nullptr},
         [this](const ReadRequest& request) { return peers->read(request); }, profile));
     pagers.back()->start();
   }
@@ -154,7 +167,7 @@ inline Pager& Worker::pager_of(const ImageName& name) noexcept {
 }
 
 inline std::uint64_t Worker::budget_left() const {
-  std::uint64_t used = caches.bytes_used();
+  std::uint64_t used = caches.bytes_used() + (rdma ? rdma->bytes_used() : 0);
   for (const auto& parent : parents.list()) {
     used += parent->image_pages << page_shift;
     struct stat shared = {};
@@ -270,6 +283,7 @@ inline Worker::~Worker() {
   for (const auto& pager : pagers) pager->end_all();
   parents.reclaim_all();
   if (greeter_) greeter_->request_stop();
+  if (rdma) rdma->stop();
   if (peers) peers->close();
   greeter_.reset();
   server_.reset();

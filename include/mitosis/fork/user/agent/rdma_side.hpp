@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// RdmaSide: what an agent with an RDMA device does besides the others. World: user.
+// An interface, so that the agent builds without the verbs library, and its units without its
+// headers.
+#pragma once
+
+#include <mitosis/base/result.hpp>
+#include <mitosis/fork/user/agent/options.hpp>
+#include <mitosis/fork/user/agent/pager_fabric.hpp>
+#include <mitosis/fork/user/agent/target_observer.hpp>
+#include <mitosis/mem/registrar.hpp>
+#include <mitosis/mem/target_table.hpp>
+#include <mitosis/net/rpc/service.hpp>
+#include <mitosis/net/tcp/fabric.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace mitosis::agent {
+
+class Peers;
+
+/// Thread-safe; made before all that uses it and ends after it. `stop` before `targets` ends.
+class RdmaSide {
+ public:
+  RdmaSide() = default;
+  RdmaSide(const RdmaSide&) = delete;
+  RdmaSide& operator=(const RdmaSide&) = delete;
+  virtual ~RdmaSide() = default;
+
+  /// For memory that reads land in.
+  [[nodiscard]] virtual Registrar& registrar() noexcept = 0;
+  /// Registers this machine's parents.
+  [[nodiscard]] virtual TargetObserver& observer() noexcept = 0;
+  /// A pager's fabric; `second` is its way to what RDMA does not reach.
+  virtual Result<PagerFabric> fabric(std::unique_ptr<TcpFabric<RC>> second) = 0;
+  /// Pinned copies of parents.
+  [[nodiscard]] virtual std::uint64_t bytes_used() const noexcept = 0;
+  /// The device, as a user knows it.
+  [[nodiscard]] virtual std::string device() const = 0;
+
+  /// Registers no more parents; before what it was made of ends.
+  virtual void stop() = 0;
+
+  // What other machines ask (rpc::Service).
+  virtual Result<rpc::QueuePairEnd> connect_queue_pair(const rpc::Caller& caller,
+                                                       std::uint64_t session,
+                                                       const rpc::ConnectQueuePair& request) = 0;
+  virtual Result<rpc::ConnectionPlace> expect_connection(const rpc::Caller& caller,
+                                                         std::uint64_t session,
+                                                         const rpc::ExpectConnection& request) = 0;
+  virtual Result<rpc::PiecesReply> query_pieces(const TargetName& target) = 0;
+  virtual void on_session_end(std::uint64_t session) = 0;
+};
+
+/// Opens the device that the options name. All but the options must outlive it. Defined in one
+/// translation unit of the program; transport_unsupported where that was built without verbs.
+Result<std::unique_ptr<RdmaSide>> open_rdma(const AgentOptions& options, TargetTable& targets,
+                                            Peers& peers,
+                                            std::function<std::uint64_t()> budget_left);
+
+}  // namespace mitosis::agent

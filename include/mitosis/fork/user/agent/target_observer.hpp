@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// TargetObserver: who wants to know which parents can be read from. World: user.
+#pragma once
+
+#include <mitosis/base/ids.hpp>
+
+namespace mitosis::agent {
+
+struct Parent;
+
+/// Called under the lock of `Parents`: it must not call that.
+class TargetObserver {
+ public:
+  TargetObserver() = default;
+  TargetObserver(const TargetObserver&) = delete;
+  TargetObserver& operator=(const TargetObserver&) = delete;
+  virtual ~TargetObserver() = default;
+  /// The parent can be resumed from now on. Prepare has ended; this must not take long.
+  virtual void on_open(const Parent& parent) = 0;
+  /// Its target is destroyed: once this returns nobody reads from it.
+  virtual void on_close(const TargetName& target) = 0;
+};
+
+}  // namespace mitosis::agent

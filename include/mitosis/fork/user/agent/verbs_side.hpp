@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// VerbsSide: RdmaSide over rdma-core. World: user. One translation unit includes it.
+#pragma once
+
+#include <spdlog/spdlog.h>
+
+#include <mitosis/fork/user/agent/peers.hpp>
+#include <mitosis/fork/user/agent/rdma_side.hpp>
+#include <mitosis/fork/user/agent/registered_parents.hpp>
+#include <mitosis/net/verbs/fabric.hpp>
+#include <mitosis/net/verbs/served_queue_pairs.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace mitosis::agent {
+
+class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Registrar {
+ public:
+  static Result<std::unique_ptr<VerbsSide>> open(const AgentOptions& options, TargetTable& targets,
+                                                 Peers& peers,
+                                                 std::function<std::uint64_t()> budget_left) {
+    verbs::DeviceWish wish{options.device, std::nullopt, std::nullopt};
+    if (options.gid >= 0) wish.gid = static_cast<std::uint32_t>(options.gid);
+    auto nic = verbs::Nic::open(wish);
+    if (!nic) return nic.error();
+    return std::make_unique<VerbsSide>(std::move(nic).value(), options.rdma_cm, targets, peers,
+                                       std::move(budget_left));
+  }
+  VerbsSide(verbs::Nic nic, bool by_cm, TargetTable& targets, Peers& peers,
+            std::function<std::uint64_t()> budget_left)
+      : nic_(std::move(nic)),
+        by_cm_(by_cm),
+        peers_(peers),
+        served_(nic_),
+        parents_(nic_, targets, std::move(budget_left)) {}
+
+  // ---- RdmaSide ----
+  Registrar& registrar() noexcept override { return *this; }
+  TargetObserver& observer() noexcept override { return parents_; }
+  Result<PagerFabric> fabric(std::unique_ptr<TcpFabric<RC>> second) override {
+    verbs::FabricOptions options;
+    options.by_cm = by_cm_;
+    options.on_loss = [](const Error& why) {
+      spdlog::warn("RDMA: {}; it is read over TCP until the connection is made anew",
+                   describe(why));
+    };
+    auto made = VerbsFabric<RC>::open(nic_, *this, std::move(second), std::move(options));
+    if (!made) return made.error();
+    return PagerFabric(std::move(made).value());
+  }
+  std::uint64_t bytes_used() const noexcept override { return parents_.bytes_used(); }
+  std::string device() const override {
+    return fmt::format("{} port {} gid {}", nic_.context().name(), nic_.port(), nic_.gid_index());
+  }
+  void stop() override { parents_.stop(); }
+  Result<rpc::QueuePairEnd> connect_queue_pair(const rpc::Caller& caller, std::uint64_t session,
+                                               const rpc::ConnectQueuePair& request) override {
+    return served_.connect(caller.machine, session, request);
+  }
+  Result<rpc::ConnectionPlace> expect_connection(const rpc::Caller& caller, std::uint64_t session,
+                                                 const rpc::ExpectConnection& request) override {
+    return served_.expect(caller.machine, session, request);
+  }
+  Result<rpc::PiecesReply> query_pieces(const TargetName& target) override {
+    return parents_.tell(target);
+  }
+  void on_session_end(std::uint64_t session) override { served_.end_session(session); }
+
+  // ---- verbs::ControlPath ----
+  Result<rpc::QueuePairEnd> connect(MachineId peer, const rpc::ConnectQueuePair& ours,
+                                    Time deadline) override {
+    return peers_.connect_queue_pair(peer, ours, deadline);
+  }
+  Result<rpc::ConnectionPlace> place(MachineId peer, const rpc::ExpectConnection& ours,
+                                     Time deadline) override {
+    return peers_.expect_connection(peer, ours, deadline);
+  }
+  Result<rpc::PiecesReply> pieces(MachineId peer, const TargetName& target,
+                                  Time deadline) override {
+    return peers_.query_pieces(peer, target, deadline);
+  }
+
+  // ---- Registrar ----
+  Result<std::unique_ptr<Registration>> for_landing(MutableBytes memory) noexcept override {
+    auto made = verbs::MemoryRegion::make(nic_.domain(), memory, verbs::MemoryRegion::for_landing);
+    if (!made) return made.error();
+    if (made->local().local_key == 0) return Error(Errc::system_call_failed, "a key of 0");
+    return std::unique_ptr<Registration>(std::make_unique<Landing>(std::move(made).value()));
+  }
+
+ private:
+  class Landing final : public Registration {
+   public:
+    explicit Landing(verbs::MemoryRegion region) noexcept : region_(std::move(region)) {}
+    std::uint32_t local_key() const noexcept override { return region_.local().local_key; }
+
+   private:
+    verbs::MemoryRegion region_;
+  };
+
+  verbs::Nic nic_;
+  const bool by_cm_;
+  Peers& peers_;
+  verbs::ServedQueuePairs served_;
+  RegisteredParents parents_;
+};
+
+}  // namespace mitosis::agent

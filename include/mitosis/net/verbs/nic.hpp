@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// Nic: a device as an agent uses it: opened, with one port, one address, one protection domain.
+// World: user.
+#pragma once
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+
+#include <mitosis/net/verbs/device_choice.hpp>
+#include <mitosis/net/verbs/device_list.hpp>
+#include <mitosis/net/verbs/memory_region.hpp>
+#include <mitosis/net/verbs/protection_domain.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+namespace mitosis::verbs {
+
+/// Made once, used by any thread; outlives all that is made of it.
+class Nic {
+ public:
+  /// transport_unsupported, invalid_argument: as device_choice.hpp says; iWARP, whose connections
+  /// only rdma_cm can make.
+  static Result<Nic> open(const DeviceWish& wish);
+
+  Nic(Nic&&) noexcept = default;
+  Nic& operator=(Nic&&) = delete;  // the old domain would end after its context
+  ~Nic() = default;
+
+  [[nodiscard]] const Context& context() const noexcept { return context_; }
+  [[nodiscard]] const ProtectionDomain& domain() const noexcept { return domain_; }
+  [[nodiscard]] std::uint8_t port() const noexcept { return port_; }
+  [[nodiscard]] std::uint8_t gid_index() const noexcept { return gid_index_; }
+  [[nodiscard]] const ibv_gid& gid() const noexcept { return gid_; }
+  [[nodiscard]] std::uint16_t lid() const noexcept { return lid_; }
+  [[nodiscard]] ibv_mtu mtu() const noexcept { return mtu_; }
+  /// An IP address of the device, as text ("[fe80::1]" with brackets); empty: it has none.
+  [[nodiscard]] const std::string& address() const noexcept { return address_; }
+  /// Reads that a queue pair may have open, as their reader and as their target.
+  [[nodiscard]] std::uint8_t reads_out() const noexcept { return reads_out_; }
+  [[nodiscard]] std::uint8_t reads_in() const noexcept { return reads_in_; }
+
+ private:
+  static constexpr int max_reads = 16;
+
+  Nic(Context context, ProtectionDomain domain) noexcept
+      : context_(std::move(context)), domain_(std::move(domain)) {}
+
+  Context context_;
+  ProtectionDomain domain_;
+  std::uint8_t port_ = 1;
+  std::uint8_t gid_index_ = 0;
+  ibv_gid gid_ = {};
+  std::uint16_t lid_ = 0;
+  ibv_mtu mtu_ = IBV_MTU_1024;
+  std::string address_;
+  std::uint8_t reads_out_ = 1;
+  std::uint8_t reads_in_ = 1;
+};
+
+namespace detail {
+
+/// RoCE's gids are addresses; of InfiniBand's device the network interface (IPoIB) has one.
+inline std::string ip_address_of(const GidFacts& gid) {
+  char text[INET6_ADDRSTRLEN] = {};
+  if (gid.type == GidType::roce_v2 && is_ipv4(gid.bytes)) {
+    ::inet_ntop(AF_INET, gid.bytes.data() + 12, text, sizeof text);
+    return text;
+  }
+  if (gid.type == GidType::roce_v2 && !is_link_local(gid.bytes)) {
+    ::inet_ntop(AF_INET6, gid.bytes.data(), text, sizeof text);
+    return "[" + std::string(text) + "]";
+  }
+  ifaddrs* all = nullptr;
+  if (gid.interface.empty() || ::getifaddrs(&all) != 0) return {};
+  for (const ifaddrs* each = all; each != nullptr && text[0] == '\0'; each = each->ifa_next) {
+    if (each->ifa_addr == nullptr || each->ifa_addr->sa_family != AF_INET) continue;
+    if (gid.interface != each->ifa_name) continue;
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(each->ifa_addr)->sin_addr, text,
+                sizeof text);
+  }
+  ::freeifaddrs(all);
+  return text;
+}
+
+}  // namespace detail
+
+inline Result<Nic> Nic::open(const DeviceWish& wish) {
+  const auto chosen = choose(list_devices(), wish);
+  if (!chosen) return chosen.error();
+  if (chosen->gid.type == GidType::iwarp) {
+    const std::string about =
+        chosen->device + " is iWARP, which is not supported; use --fabric tcp";
+    return Error(Errc::transport_unsupported, about.c_str()).in("open a device");
+  }
+  auto context = Context::open(chosen->device.c_str());
+  if (!context) return context.error();
+  auto domain = ProtectionDomain::make(*context);
+  if (!domain) return domain.error();
+  Nic nic(std::move(context).value(), std::move(domain).value());
+  const auto limits = nic.context_.attributes();
+  if (!limits) return limits.error();
+  const auto port = nic.context_.port(chosen->port);
+  if (!port) return port.error();
+  const auto gid = nic.context_.gid(chosen->port, static_cast<int>(chosen->gid.index));
+  if (!gid) return gid.error();
+  if (chosen->gid.index > 255) return Error(Errc::limit_exceeded, "a gid of an index over 255");
+  nic.port_ = chosen->port;
+  nic.gid_index_ = static_cast<std::uint8_t>(chosen->gid.index);
+  nic.gid_ = *gid;
+  nic.lid_ = port->lid;
+  nic.mtu_ = port->active_mtu;
+  nic.address_ = detail::ip_address_of(chosen->gid);
+  const auto reads = [](int most) {
+    return static_cast<std::uint8_t>(std::clamp(most, 1, max_reads));
+  };
+  nic.reads_out_ = reads(limits->max_qp_init_rd_atom);
+  nic.reads_in_ = reads(limits->max_qp_rd_atom);
+  return nic;
+}
+
+}  // namespace mitosis::verbs

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+// RegisteredPool: the bytes of one target that other machines read by RDMA. World: user;
+// thread-safe. It grows piece by piece and ends at once.
+#pragma once
+
+#include <sys/random.h>
+
+#include <mitosis/mem/page_ranges.hpp>
+#include <mitosis/net/rpc/rdma_messages.hpp>
+#include <mitosis/net/verbs/nic.hpp>
+
+#include <cstdint>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+namespace mitosis::verbs {
+
+/// Calls `part(address, bytes, at)` for each run of pages that lies within [offset, offset + bytes)
+/// of the sequence of all pages of `ranges`; `at` counts from `offset`. Stops where it says false.
+template <class Part>
+bool for_each_part(const PageRanges& ranges, std::uint64_t offset, std::uint64_t bytes, Part part) {
+  std::uint64_t before = 0;
+  for (const PageRange& range : ranges.ranges()) {
+    const std::uint64_t end = before + range.bytes();
+    const std::uint64_t from = before > offset ? before : offset;
+    const std::uint64_t to = end < offset + bytes ? end : offset + bytes;
+    if (from < to && !part(address(range.first) + (from - before), to - from, from - offset)) {
+      return false;
+    }
+    if (end >= offset + bytes) break;
+    before = end;
+  }
+  return true;
+}
+
+/// A copy of a target's pages, one after the other, as its owner makes it. What it registers can
+/// only be read, under random addresses: an address is known only to whom it was told.
+class RegisteredPool {
+ public:
+  RegisteredPool(const TargetName& name, PageRanges ranges)
+      : name_(name), ranges_(std::move(ranges)) {}
+
+  [[nodiscard]] const PageRanges& ranges() const noexcept { return ranges_; }
+  [[nodiscard]] const TargetName& name() const noexcept { return name_; }
+
+  /// Registers the bytes from `offset` on of the sequence of all pages, which are in `memory`
+  /// (borrowed: it must stay mapped until `revoke`). revoked: it has ended.
+  Result<void> add(const Nic& nic, std::uint64_t offset, MutableBytes memory) {
+    std::uint64_t where = 0;
+    if (::getrandom(&where, sizeof where, 0) != ssize_t{sizeof where}) {
+      return Error(Errc::system_call_failed, "getrandom", errno).in("register memory");
+    }
+    where = where >> 1 & ~std::uint64_t{page_size - 1};
+    auto region =
+        MemoryRegion::make_at(nic.domain(), memory, where, MemoryRegion::for_remote_reads);
+    if (!region) return region.error();
+    const RemoteMemory remote = region->remote();
+    const std::lock_guard lock(mutex_);
+    if (revoked_) return Error(Errc::revoked);
+    regions_.push_back(std::move(region).value());
+    for_each_part(ranges_, offset, memory.size(),
+                  [&](std::uint64_t start, std::uint64_t bytes, std::uint64_t at) {
+                    if (told_.pieces.size() >= rpc::max_pieces) return false;
+                    told_.pieces.push_back({start, bytes, remote.address + at, remote.remote_key});
+                    return true;
+                  });
+    return {};
+  }
+  /// No more will come.
+  void finish() {
+    const std::lock_guard lock(mutex_);
+    told_.complete = true;
+  }
+  /// For who knows its name. revoked: it is another, or it has ended.
+  Result<rpc::PiecesReply> tell(const TargetName& name) const {
+    const std::lock_guard lock(mutex_);
+    if (revoked_ || !(name == name_)) return Error(Errc::revoked).in("query pieces");
+    return told_;
+  }
+  /// Once it returns no peer reads from it any more. Idempotent.
+  void revoke() {
+    std::vector<MemoryRegion> ended;
+    {
+      const std::lock_guard lock(mutex_);
+      revoked_ = true;
+      told_ = {};
+      ended.swap(regions_);
+    }
+  }
+  [[nodiscard]] bool revoked() const {
+    const std::lock_guard lock(mutex_);
+    return revoked_;
+  }
+
+ private:
+  const TargetName name_;
+  const PageRanges ranges_;
+  mutable std::mutex mutex_;
+  std::vector<MemoryRegion> regions_;
+  rpc::PiecesReply told_;
+  bool revoked_ = false;
+};
+
+}  // namespace mitosis::verbs

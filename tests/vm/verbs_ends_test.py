@@ -1,0 +1,122 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Remote fork by RDMA where something ends or is refused: keys, links, parents, machines; hops."""
+
+import signal
+import time
+import unittest
+
+import soft_roce
+from agents import Agents
+from case import run_or_skip
+from cluster import Cluster
+from parent_program import prepare
+
+POLICY = "rc+ondemand+none+cow"
+PAGE_SECONDS = 5  # --page-deadline
+ENDED = -signal.SIGKILL  # SIGBUS where the kernel has UFFDIO_POISON: not before Linux 6.6
+SLACK_SECONDS = 5  # of emulated machines
+HOPS = """
+import hashlib, os, sys, mitosis
+mine = bytearray(os.urandom(1 << 20)) * 4
+sums = [hashlib.sha256(mine).hexdigest()]
+key = mitosis.prepare(40, policy="rc+prefetch8+none+cow")
+if key is None:
+    child = bytearray(os.urandom(1 << 20)) * 4
+    sums.append(hashlib.sha256(child).hexdigest())
+    key = mitosis.prepare(41, policy="rc+prefetch8+none+cow")
+    if key is None:
+        same = sums == [hashlib.sha256(mine).hexdigest(), hashlib.sha256(child).hexdigest()]
+        print("grandchild", same, os.uname().nodename, flush=True)
+        os._exit(6)
+with open("/run/told", "w") as told:
+    print(key, file=told)
+os.rename("/run/told", "/run/hop%d" % len(sums))
+os.system("sleep 1000")
+"""
+
+
+class Ends(unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = cls.enterClassContext(Cluster(3))
+        cls.machines = cls.cluster.machines
+        for machine in cls.machines:
+            soft_roce.start(machine)
+        cls.agents = Agents(cls.machines, "--fabric", "verbs")
+
+    def wait_for(self, machine, path):
+        deadline = time.monotonic() + 120
+        while machine.run("test", "-e", path)[0] != 0:
+            self.assertLess(time.monotonic(), deadline, self.agents.log(machine))
+
+    def begin_slow_child(self, machine, handler, key):
+        """A child that reads its memory page by page, and does so now."""
+        machine.must("touch", "/run/slow")
+        self.addCleanup(machine.run, "rm", "-f", "/run/slow", "/run/reading")
+        begun = self.agents.begin(machine, "resume", "0", handler, env={"MITOSIS_KEY": key})
+        self.wait_for(machine, "/run/reading")
+        return begun
+
+    def test_three_hops(self):
+        first, second, third = self.machines
+        first.must("sh", "-c", 'setsid "$@" </dev/null > /run/out 2>&1 &', "sh", "/usr/bin/python3",
+                   "-B", "-c", HOPS, env=self.agents.env)
+        self.wait_for(first, "/run/hop1")
+        key = first.must("cat", "/run/hop1").strip()
+        begun = self.agents.begin(second, "resume", "0", "40", env={"MITOSIS_KEY": key})
+        self.wait_for(second, "/run/hop2")
+        key = second.must("cat", "/run/hop2").strip()
+        status, said = self.agents.mitosis(third, "resume", "1", "41", env={"MITOSIS_KEY": key})
+        self.assertEqual((status, said), (6, "grandchild True vm2\n"), self.agents.log(third))
+        second.run("pkill", "-x", "sleep")
+        second.finish(begun)
+
+    def test_a_wrong_key_is_refused(self):
+        prepare(self.agents, self.machines[0], 50, POLICY, 1)
+        status, said = self.agents.mitosis(self.machines[1], "resume", "0", "50",
+                                           env={"MITOSIS_KEY": "0" * 31 + "1"})
+        self.assertEqual(status, 125)
+        self.assertIn("does not open this handler", said)
+
+    def test_dct_is_refused_by_name(self):
+        key, _ = prepare(self.agents, self.machines[0], 51, POLICY, 1)
+        status, said = self.agents.mitosis(self.machines[1], "resume", "0", "51", "--policy",
+                                           "dct+ondemand+none+cow", env={"MITOSIS_KEY": key})
+        self.assertEqual(status, 125)
+        self.assertIn("rxe0", said)
+        self.assertIn("use rc+ondemand+none+cow", said)
+
+    def test_a_reclaimed_parent_ends_its_children(self):
+        key, _ = prepare(self.agents, self.machines[0], 52, POLICY, 4)
+        begun = self.begin_slow_child(self.machines[1], 52, key)
+        self.assertEqual(self.agents.mitosis(self.machines[0], "reclaim", "52")[0], 0)
+        began = time.monotonic()
+        status, said = self.machines[1].finish(begun)
+        self.assertEqual(status, ENDED, said)
+        self.assertLess(time.monotonic() - began, PAGE_SECONDS + SLACK_SECONDS)
+
+    def test_a_link_that_is_down_for_a_while_costs_no_byte(self):
+        key, data = prepare(self.agents, self.machines[0], 53, POLICY, 2)
+        begun = self.begin_slow_child(self.machines[1], 53, key)
+        self.cluster.switch.unplug(1)
+        time.sleep(2)  # less than a page may take
+        self.cluster.switch.plug(1)
+        status, said = self.machines[1].finish(begun)
+        self.assertEqual((status, said), (5, f"child {data} vm1\n"),
+                         self.agents.log(self.machines[1]))
+
+    def test_z_a_dead_machine_ends_the_children_of_its_parents(self):
+        """The last one: the machine does not come back."""
+        key, _ = prepare(self.agents, self.machines[0], 54, POLICY, 4)
+        begun = self.begin_slow_child(self.machines[1], 54, key)
+        began = time.monotonic()
+        self.machines[0].kill()
+        status, said = self.machines[1].finish(begun)
+        self.assertEqual(status, ENDED, said)
+        self.assertLess(time.monotonic() - began, PAGE_SECONDS + SLACK_SECONDS)
+
+
+if __name__ == "__main__":
+    run_or_skip()

@@ -1,0 +1,105 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The verbs fabric by itself, over soft-RoCE between two machines: see verbs_peer.cpp."""
+
+import os
+import re
+import time
+import unittest
+
+import soft_roce
+from case import run_or_skip
+from cluster import Cluster
+
+PEER = os.environ.get("MITOSIS_VERBS_PEER", "")
+START_SECONDS = 60
+
+
+class VerbsFabric(unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = cls.enterClassContext(Cluster(2))
+        cls.owner, cls.reader = cls.cluster.machines
+        for machine in cls.cluster.machines:
+            soft_roce.start(machine)
+
+    def setUp(self):
+        self.owner.must("rm", "-f", "/run/serving")
+        self.owner.must("sh", "-c", 'setsid "$@" > /run/out 2>&1 & echo $! > /run/pid', "sh", PEER,
+                        "serve")
+        self.wait_for(self.owner, "/run/serving")
+
+    def tearDown(self):
+        self.owner.run("sh", "-c", "kill -9 $(cat /run/pid)")
+
+    def wait_for(self, machine, path):
+        deadline = time.monotonic() + START_SECONDS
+        while machine.run("test", "-e", path)[0] != 0:
+            self.assertLess(time.monotonic(), deadline, machine.run("cat", "/run/out")[1])
+
+    def check(self, what, seconds=100):
+        status, said = self.reader.run(PEER, what, self.owner.address, seconds=seconds)
+        self.assertEqual(status, 0, said)
+        return said
+
+    def resources(self, machine):
+        """How many of each kind its device has: {"qp": 2, "mr": 8, ...}."""
+        said = machine.must("rdma", "resource", "show", soft_roce.DEVICE)
+        return {kind: int(count) for kind, count in re.findall(r"([a-z_]+) (\d+)", said)}
+
+    def test_bytes_are_the_owners(self):
+        self.check("bytes")
+
+    def test_rdma_cm_connects_too(self):
+        self.check("bytes_by_cm")
+
+    def test_rdma_cm_connects_only_who_was_given_a_ticket(self):
+        self.check("forged_ticket")
+
+    def test_a_hundred_connections_by_rdma_cm_leave_nothing(self):
+        self.check("bytes_by_cm")  # the listener stays
+        self.leave_nothing("hundred_by_cm")
+
+    def test_a_key_that_the_device_refuses_costs_no_byte(self):
+        self.check("wrong_remote_key")
+
+    def test_an_address_that_was_told_to_nobody_cannot_be_read(self):
+        self.check("guessed_address")
+
+    def test_who_has_not_the_targets_key_is_told_that_it_is_revoked(self):
+        self.check("wrong_target_key")
+
+    def test_reads_end_when_the_target_is_revoked(self):
+        self.check("revoke")
+
+    def test_a_thousand_connections_one_after_the_other_leave_nothing(self):
+        self.leave_nothing("thousand_connections")
+
+    def leave_nothing(self, what):
+        self.wait_for_end()
+        before = self.resources(self.owner)
+        self.check(what, seconds=250)
+        self.wait_for_end()
+        self.assertEqual(self.resources(self.owner), before)
+
+    def wait_for_end(self):
+        """Until the owner has heard of its readers' end."""
+        deadline = time.monotonic() + 30
+        while self.resources(self.owner)["qp"] > 1:  # the device's own, of management
+            self.assertLess(time.monotonic(), deadline, self.resources(self.owner))
+
+    def test_reads_end_when_the_owners_machine_dies(self):
+        self.reader.run("rm", "-f", "/run/reading")
+        begun = self.reader.begin(PEER, "end", self.owner.address)
+        self.wait_for(self.reader, "/run/reading")
+        self.cluster.switch.unplug(0)
+        try:
+            status, said = self.reader.finish(begun)
+        finally:
+            self.cluster.switch.plug(0)
+        self.assertEqual(status, 0, said)
+
+
+if __name__ == "__main__":
+    run_or_skip()

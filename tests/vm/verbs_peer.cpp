@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MIT
+// verbs_peer serve | CHECK HOST: the checks of verbs_fabric_test.py and the measurements of
+// benchmarks/bar_verbs.py, run in an emulated machine against `serve` in another. Exits with 0
+// where the check holds. World: user.
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <string_view>
+#include <vector>
+
+#include "verbs_peer.hpp"
+
+namespace mitosis::vm {
+namespace {
+
+int fail(const char* what) {
+  std::fprintf(stderr, "FAILED: %s\n", what);
+  return 1;
+}
+
+/// Every length and place, also over the borders of pieces: the owner's bytes, by RDMA.
+int check_bytes(Reader& reader) {
+  if (!reader.warm_up()) return fail("no read goes by RDMA");
+  const std::uint64_t second = reader.fabric().counts().second;
+  for (const std::uint32_t length : {1u, 4096u, 65536u, 262144u}) {
+    for (const std::uint64_t offset :
+         {std::uint64_t{0}, bytes / 4 - 100, bytes / 2 - 1, bytes - length}) {
+      const ReadRequest r = reader.request(offset, length);
+      std::fill(r.into.data, r.into.data + length, std::uint8_t{0xee});
+      if (reader.read(r) != Errc::ok) return fail("a read");
+      if (!Reader::right(r)) return fail("wrong bytes");
+    }
+  }
+  if (reader.fabric().counts().second != second) return fail("not all by RDMA");
+  if (reader.read(reader.request(bytes - 100, 4096)) != Errc::page_unavailable) {
+    return fail("past the end of the target");
+  }
+  return 0;
+}
+
+/// A key that the owner's device refuses: the bytes come the other way, and are right.
+int check_wrong_remote_key(Reader& reader) {
+  reader.spoil = [](rpc::Piece& piece) { piece.remote_key ^= 0x5a; };
+  for (int i = 0; i < 50; ++i) {
+    const ReadRequest r = reader.request(static_cast<std::uint64_t>(i) * 8192, 4096);
+    if (reader.read(r) != Errc::ok || !Reader::right(r)) return fail("a read");
+    ::usleep(20'000);
+  }
+  if (reader.fabric().counts().moved == 0) return fail("no device has refused the key");
+  return 0;
+}
+/// The right key with an address that was told to nobody.
+int check_guessed_address(Reader& reader) {
+  reader.spoil = [](rpc::Piece& piece) { piece.remote_address += std::uint64_t{1} << 40; };
+  for (int i = 0; i < 50; ++i) {
+    const ReadRequest r = reader.request(static_cast<std::uint64_t>(i) * 8192, 4096);
+    if (reader.read(r) != Errc::ok || !Reader::right(r)) return fail("a read");
+    ::usleep(20'000);
+  }
+  if (reader.fabric().counts().moved == 0) return fail("a guessed address was read");
+  return 0;
+}
+/// Another target key: nothing is told of the target, by no way.
+int check_wrong_target_key(Reader& reader) {
+  if (!reader.warm_up()) return fail("no read goes by RDMA");
+  ReadRequest r = reader.request(0, 4096);
+  r.target.key ^= 1;
+  for (int i = 0; i < 5; ++i) {
+    if (reader.read(r) != Errc::revoked) return fail("a read with a wrong key");
+    r.cookie += 1000;
+  }
+  return 0;
+}
+
+/// The target is revoked while reads are on their way. Once the owner has said so nothing is read.
+int check_revoke(Reader& reader) {
+  if (!reader.warm_up()) return fail("no read goes by RDMA");
+  std::vector<ReadRequest> batch;
+  for (std::uint64_t i = 0; i < 64; ++i) {
+    batch.push_back(reader.request(i * 65536, 65536, i * 65536));
+  }
+  reader.fabric().post(batch);
+  must(reader.calls().reclaim(HandlerId{1}, AuthKey{}, tcp::deadline_in(10'000)));
+  std::size_t ended = 0;
+  while (ended < batch.size()) {
+    ReadCompletion done[16];
+    const std::size_t count = reader.fabric().poll(done, tcp::monotonic_now());
+    for (std::size_t i = 0; i < count; ++i) {
+      const ReadRequest& r = batch[done[i].cookie - batch[0].cookie];
+      if (done[i].status == Errc::ok && !Reader::right(r)) return fail("wrong bytes");
+      if (done[i].status != Errc::ok && done[i].status != Errc::revoked) {
+        return fail("neither read nor revoked");
+      }
+    }
+    ended += count;
+    if (count == 0) reader.sleep();
+  }
+  for (int i = 0; i < 20; ++i) {
+    if (reader.read(reader.request(0, 4096)) != Errc::revoked) return fail("read after its end");
+  }
+  return 0;
+}
+
+/// A ticket that the owner has not given: rdma_cm connects nobody, and the bytes come over TCP.
+int check_forged_ticket(const std::string& host) {
+  Reader reader(host, true);
+  reader.forge_ticket = true;
+  for (int i = 0; i < 50; ++i) {
+    const ReadRequest r = reader.request(0, 4096);
+    if (reader.read(r) != Errc::ok || !Reader::right(r)) return fail("a read");
+    ::usleep(20'000);
+  }
+  std::printf("%s\n", describe(reader.fabric().last_failure()).c_str());
+  if (reader.fabric().connections() != 0) return fail("it is connected");
+  return reader.fabric().last_failure().code == Errc::machine_unreachable ? 0
+                                                                          : fail("not rejected");
+}
+
+std::size_t open_files() {
+  std::size_t count = 0;
+  for (const auto& each : std::filesystem::directory_iterator("/proc/self/fd")) {
+    count += each.path().empty() ? 0 : 1;
+  }
+  return count;
+}
+/// A connection after the other: each reads, none leaves anything.
+int check_connections(Reader& reader, int times) {
+  std::size_t files = 0;
+  for (int i = 0; i < times; ++i) {
+    if (!reader.warm_up()) return fail("no connection");
+    reader.fabric().forget(owner_machine);
+    if (i == 20) files = open_files();
+  }
+  std::printf("descriptors: %zu then %zu\n", files, open_files());
+  if (open_files() > files + 2) return fail("descriptors are left open");
+  return 0;
+}
+
+/// The owner's machine is gone: every read ends, none later than its deadline.
+int check_end(Reader& reader) {
+  if (!reader.warm_up()) return fail("no read goes by RDMA");
+  std::puts("reading");
+  std::fflush(stdout);
+  if (::creat("/run/reading", 0600) < 0) return fail("creat");
+  reader.patience_ms = 4000;
+  for (;;) {
+    const ReadRequest r = reader.request(0, 65536);
+    const Time began = tcp::monotonic_now();
+    const Errc status = reader.read(r);
+    const auto took =
+        static_cast<std::uint64_t>(tcp::monotonic_now()) - static_cast<std::uint64_t>(began);
+    if (took > 5'000'000'000) return fail("a read ended too late");
+    if (status == Errc::ok) continue;
+    std::printf("%s after %llu ms\n", words(status),
+                static_cast<unsigned long long>(took / 1'000'000));
+    return status == Errc::timed_out || status == Errc::machine_unreachable ||
+                   status == Errc::connection_lost
+               ? 0
+               : 1;
+  }
+}
+
+// ---- measurements: never asleep, as perftest does it -------------------------------------------
+
+/// The median time of one 4 KiB read, in microseconds.
+int measure_latency(const std::string& host) {
+  Reader reader(host, false, false);
+  if (!reader.warm_up()) return fail("no read goes by RDMA");
+  std::vector<std::uint64_t> times;
+  for (std::uint64_t i = 0; i < 2000; ++i) {
+    const ReadRequest r = reader.request(i % 1024 * page_size, page_size);
+    const Time began = tcp::monotonic_now();
+    reader.fabric().post(Span<const ReadRequest>(&r, 1));
+    ReadCompletion done;
+    while (reader.fabric().poll(Span<ReadCompletion>(&done, 1), began) == 0) continue;
+    times.push_back(static_cast<std::uint64_t>(tcp::monotonic_now()) -
+                    static_cast<std::uint64_t>(began));
+    if (done.status != Errc::ok || !Reader::right(r)) return fail("a read");
+  }
+  std::sort(times.begin(), times.end());
+  std::printf("%.2f\n", static_cast<double>(times[times.size() / 2]) / 1000);
+  return reader.fabric().counts().moved == 0 ? 0 : fail("not all by RDMA");
+}
+
+/// 64 KiB reads in batches of 16, two of which are open, in MB (10^6 bytes) a second.
+int measure_bandwidth(const std::string& host) {
+  constexpr std::uint64_t batches = 40, batch = 16, length = 65536;
+  Reader reader(host, false, false);
+  if (!reader.warm_up()) return fail("no read goes by RDMA");
+  reader.patience_ms = 60'000;
+  std::uint64_t posted = 0, ended = 0;
+  const Time began = tcp::monotonic_now();
+  while (ended < batches * batch) {
+    while (posted < batches * batch && posted - ended <= batch) {
+      std::vector<ReadRequest> requests;
+      for (std::uint64_t i = 0; i < batch; ++i, ++posted) {
+        requests.push_back(
+            reader.request(posted * length % bytes, length, posted * length % (32 * length)));
+      }
+      reader.fabric().post(requests);
+    }
+    ReadCompletion done[16];
+    const std::size_t count = reader.fabric().poll(done, began);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (done[i].status != Errc::ok) return fail("a read");
+    }
+    ended += count;
+  }
+  const auto ns =
+      static_cast<std::uint64_t>(tcp::monotonic_now()) - static_cast<std::uint64_t>(began);
+  std::printf("%.3f\n", static_cast<double>(ended * length) * 1000 / static_cast<double>(ns));
+  return reader.fabric().counts().moved == 0 ? 0 : fail("not all by RDMA");
+}
+
+}  // namespace
+
+int run(std::string_view what, const std::string& host) {
+  if (what == "serve") {
+    const Owner owner;
+    if (::creat("/run/serving", 0600) < 0) return 1;
+    for (;;) ::pause();
+  }
+  if (what == "forged_ticket") return check_forged_ticket(host);
+  if (what == "latency") return measure_latency(host);
+  if (what == "bandwidth") return measure_bandwidth(host);
+  Reader reader(host, what == "bytes_by_cm" || what == "hundred_by_cm");
+  if (what == "bytes" || what == "bytes_by_cm") return check_bytes(reader);
+  if (what == "wrong_remote_key") return check_wrong_remote_key(reader);
+  if (what == "guessed_address") return check_guessed_address(reader);
+  if (what == "wrong_target_key") return check_wrong_target_key(reader);
+  if (what == "revoke") return check_revoke(reader);
+  if (what == "thousand_connections" || what == "hundred_by_cm")
+    return check_connections(reader, what == "hundred_by_cm" ? 100 : 1000);
+  if (what == "end") return check_end(reader);
+  return fail("no such check");
+}
+
+}  // namespace mitosis::vm
+
+int main(int argc, char** argv) {
+  return argc < 2 ? 2 : mitosis::vm::run(argv[1], argc > 2 ? argv[2] : "");
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+// The agent's RDMA side, where the verbs library is there. World: user.
+#include <mitosis/fork/user/agent/verbs_side.hpp>
+
+namespace mitosis::agent {
+
+Result<std::unique_ptr<RdmaSide>> open_rdma(const AgentOptions& options, TargetTable& targets,
+                                            Peers& peers,
+                                            std::function<std::uint64_t()> budget_left) {
+  auto opened = VerbsSide::open(options, targets, peers, std::move(budget_left));
+  if (!opened) return opened.error().in("open the RDMA device");
+  return std::unique_ptr<RdmaSide>(std::move(opened).value());
+}
+
+}  // namespace mitosis::agent

@@ -83,6 +83,15 @@ typedef void (*mitosis_hook)(void* data); /* NOLINT(modernize-use-using): this i
 int mitosis_at_fork(mitosis_hook before, mitosis_hook parent, mitosis_hook child, void* data);
 int mitosis_remove_hooks(int number);
 
+/** Has `call(data)` run in each child of this process that somebody prepares by its pid, whatever
+ * it is doing then: on the child's main thread, before that goes on, as a signal handler does, so
+ * it must be async-signal-safe. Takes a real-time signal and puts its handler there, at each call
+ * anew; `call` may be NULL. Up to 16, for good. Returns the signal's number, or -1. */
+int mitosis_at_resume(mitosis_hook call, void* data);
+/** Seeds OpenSSL's generator (the shared library's) anew. A prepare that the program calls does so
+ * in its children by itself; those of mitosis_at_resume do it once they are no handler any more. */
+void mitosis_renew(void);
+
 /** Which child a resumed child is. */
 struct mitosis_identity {
   uint8_t unique[16];      /**< random: no two children ever have the same */

@@ -125,6 +125,16 @@ int mitosis_remove_hooks(int number) {
   return fail(Error(Errc::invalid_argument, "no hooks of that number are registered"));
 }
 
+int mitosis_at_resume(mitosis_hook call, void* data) {
+  auto& callbacks = client::resumed_callbacks();
+  const auto number = call == nullptr ? callbacks.signal() : callbacks.add(call, data);
+  return number ? *number : fail(number.error());
+}
+
+void mitosis_renew(void) {
+  client::randomness().renew();
+}
+
 int mitosis_get_identity(struct mitosis_identity* into) {
   const auto own = identity();
   if (!own) return 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A program with hooks: prepares itself, and says which ran and what it draws. World: user.
 // hooks_program c|cpp HANDLER: by the C interface (libmitosis), or by the C++ headers.
+// hooks_program outside 0: says so for each line; somebody else prepares it.
 #include <mitosis/mitosis.h>
 #include <unistd.h>
 
@@ -78,6 +79,28 @@ int by_c(std::uint64_t handler) {
   return say("parent");
 }
 
+/// What runs as a signal handler may not allocate.
+char told_by_signal[16];
+void note_by_signal(void* what) {
+  const std::size_t length = std::strlen(told_by_signal);
+  if (length + 2 < sizeof told_by_signal) std::memcpy(told_by_signal + length, what, 2);
+}
+
+int from_outside() {
+  static char first[] = "r1", second[] = "r2";
+  if (mitosis_at_resume(note_by_signal, first) < 34 ||
+      mitosis_at_resume(note_by_signal, second) < 34) {
+    return fail(mitosis_strerror());
+  }
+  std::printf("ready\n");
+  std::fflush(stdout);
+  for (int c; (c = std::getchar()) != EOF;) {
+    ran = told_by_signal[0] != '\0' ? told_by_signal : "-";
+    if (c == '\n') say("outside");
+  }
+  return 0;
+}
+
 int by_cpp(std::uint64_t handler) {
   const auto hooks = [](const char* number) {
     const auto noted = [number](const char* letter) {
@@ -104,6 +127,7 @@ int by_cpp(std::uint64_t handler) {
 int main(int argc, char** argv) {
   if (argc != 3) return 2;
   const std::uint64_t handler = std::strtoull(argv[2], nullptr, 10);
+  if (std::strcmp(argv[1], "outside") == 0) return from_outside();
   const int status = std::strcmp(argv[1], "c") == 0 ? by_c(handler) : by_cpp(handler);
   while (std::getchar() != EOF) {
   }

@@ -50,6 +50,30 @@ sys.stdin.read()
 """
 
 
+# Prepared by its pid while its main thread sleeps in a read; it tells for each line what ran and
+# what it draws. Nothing of it calls prepare.
+OUTSIDE = """
+import json, os, random, ssl, sys, threading, time
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+import numpy
+import mitosis
+
+ran = []
+mitosis.at_fork(before=lambda: ran.append("before"), parent=lambda: ran.append("parent"),
+                child=lambda: ran.append("child"))
+threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+random.seed(42); numpy.random.seed(42); own = random.Random(42)
+ssl.RAND_bytes(16)
+print("ready", flush=True)
+for line in iter(sys.stdin.readline, ""):
+    drawn = {"random": random.random(), "numpy": numpy.random.random(),
+             "ssl": ssl.RAND_bytes(16).hex()}
+    who = mitosis.identity()
+    print(json.dumps({"ran": ran, "drawn": drawn, "own": own.random(), "pid": os.getpid(),
+                      "who": who and who._asdict() | {"unique": who.unique.hex()}}), flush=True)
+"""
+
+
 def children(agents, command, key, handler, count=2, before=()):
     """The first lines of that many children on machine 1, all of which run at the same time."""
     words = [*before, command, "resume", "0", handler, "--key", key]
@@ -104,16 +128,85 @@ def python(agents, command):
     assert parents["drawn"]["random"] == random.random(), "the parent's own go on as they were"
 
 
+def told(process):
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return process.stdout.readline()
+
+
+def outside(agents, command, hooks_program):
+    """By its pid, and a child of it again: each is told once, and draws on its own."""
+    alone = ["/usr/bin/unshare", "--pid", "--fork", "--kill-child"]
+
+    def prepare(machine, pid, handler):
+        return subprocess.run([command, "prepare", "--pid", str(pid), "--handler", handler],
+                              env=agents.env(machine), check=True, timeout=30, text=True,
+                              stdout=subprocess.PIPE).stdout.strip()
+
+    with program(["/usr/bin/python3", "-c", OUTSIDE], agents.env(0)) as parent:
+        assert parent.stdout.readline() == "ready\n"
+        key = prepare(0, parent.pid, "81")
+        words = [command, "resume", "0", "81", "--key", key]
+        said = []
+        for _ in range(2):  # of the same pid, as containers have it
+            with program([*alone, *words], agents.env(1)) as child:
+                said.append(json.loads(told(child)))
+                child.stdin.close()
+                assert child.wait(20) == 0
+        with program(words, agents.env(1)) as child:
+            said.append(json.loads(told(child)))
+            key = prepare(1, child.pid, "82")
+            with program([command, "resume", "1", "82", "--key", key], agents.env(0)) as last:
+                hop = json.loads(told(last))
+                last.stdin.close()
+                assert last.wait(20) == 0
+            child.stdin.close()
+            assert child.wait(20) == 0
+        parents = json.loads(told(parent))
+        parent.stdin.close()
+        assert parent.wait(20) == 0
+    assert parents["ran"] == [] and parents["who"] is None, parents
+    random.seed(42)
+    assert parents["drawn"]["random"] == random.random(), "the parent's own go on as they were"
+    for child in said:
+        assert child["ran"] == ["child"] and child["own"] == parents["own"], child
+        who = child["who"]
+        assert (who["parent_machine"], who["machine"], who["handler"]) == (0, 1, 81), who
+    assert hop["ran"] == ["child", "child"], hop
+    who = hop["who"]
+    assert (who["parent_machine"], who["machine"], who["handler"]) == (1, 0, 82), who
+    everybody = [parents, *said, hop]
+    assert len({one["who"]["unique"] for one in everybody[1:]}) == 4
+    for generator in parents["drawn"]:
+        assert len({one["drawn"][generator] for one in everybody}) == 5, (generator, everybody)
+    # In C, where the callback is the program's own handler.
+    with program([hooks_program, "outside", "0"], agents.env(0)) as parent:
+        assert parent.stdout.readline() == "ready\n"
+        key = prepare(0, parent.pid, "83")
+        who, ran = told(parent).split()[:2]
+        assert (who, ran) == ("outside", "-"), (who, ran)
+        for _ in range(2):
+            with program([command, "resume", "0", "83", "--key", key], agents.env(1)) as child:
+                who, ran, _, of, on, handler, *_ = told(child).split()
+                assert (who, ran, of, on, handler) == ("outside", "r1r2", "0", "1", "83"), ran
+                child.stdin.close()
+                assert child.wait(20) == 0
+        parent.stdin.close()
+        assert parent.wait(20) == 0
+
+
 def main() -> int:
     if os.geteuid() != 0:
         return SKIPPED
     command, hooks_program = sys.argv[1:]
     with TwoAgents(command) as agents:
-        subprocess.run([command, "connect", "0", agents.address(0)], env=agents.env(1), check=True,
-                       timeout=20)
+        for one, other in ((0, 1), (1, 0)):
+            subprocess.run([command, "connect", str(other), agents.address(other)],
+                           env=agents.env(one), check=True, timeout=20)
         native(agents, command, hooks_program, "c", "71")
         native(agents, command, hooks_program, "cpp", "72")
         python(agents, command)
+        outside(agents, command, hooks_program)
     return 0
 
 

@@ -7,6 +7,7 @@
 #include <mitosis/fork/user/capture/marks.hpp>
 #include <mitosis/fork/user/capture/proc_maps.hpp>
 #include <mitosis/fork/user/capture/proc_stat.hpp>
+#include <mitosis/fork/user/local/resume_signal.hpp>
 
 #include <string>
 
@@ -180,6 +181,17 @@ TEST(Marks, RefuseProtectionKeysButThatOfExecuteOnlyMemory) {
   ASSERT_EQ(refused.code(), Errc::unsupported_process);
   EXPECT_NE(std::string(refused.error().subject.c_str()).find("1000-4000 has protection key 3"),
             std::string::npos);
+}
+
+TEST(ResumeSignal, IsToldByTheNameOfAMapping) {
+  EXPECT_EQ(local::resume_signal_of("/memfd:mitosis-resume-40 (deleted)"), 40u);
+  EXPECT_EQ(local::resume_signal_of("/memfd:mitosis-resume-64 (deleted)"), 64u);
+  for (const char* other :
+       {"/memfd:mitosis-resume- (deleted)", "/memfd:mitosis-resume-33 (deleted)",
+        "/memfd:mitosis-resume-65", "/memfd:mitosis-resume-99999999999999",
+        "/tmp/mitosis-resume-40", "/memfd:mitosis (deleted)", ""}) {
+    EXPECT_EQ(local::resume_signal_of(other), 0u) << other;
+  }
 }
 
 TEST(MappingKind, RefusesByName) {

@@ -2,9 +2,14 @@
 # Callbacks around a prepare, in Python: they run around libmitosis's own (docs/hooks.md).
 """at_fork: what a program wants done before a prepare, after it, and in each child."""
 import collections.abc
+import ctypes
 import random
+import signal
 import sys
+import threading
 import traceback
+
+from ._library import library
 
 Callback = collections.abc.Callable[[], object]
 _registered: list["Hooks"] = []
@@ -41,13 +46,40 @@ def at_fork(*, before: Callback | None = None, parent: Callback | None = None,
     also where prepare failed, in order; `child` in each child that is resumed, before `prepare`
     returns there, in order. There Python's `random` and `numpy.random` have been seeded anew
     already. A callback's exception is printed and passed over. Returns Hooks.
+
+    Where the first call was made in the main thread, children of a prepare from outside, by pid,
+    run theirs too: in the main thread, as soon as it executes Python.
     """
     for callback in (before, parent, child):
         if callback is not None and not callable(callback):
             raise TypeError(f"{callback!r} is not callable")
     hooks = Hooks(before, parent, child)
     _registered.append(hooks)
+    _listen()
     return hooks
+
+
+_listening = False
+
+
+def _listen() -> None:
+    """A child of a prepare by pid is told by a signal, whose handler may do next to nothing; it has
+    the interpreter call the Python handler of that signal when it can."""
+    global _listening
+    if _listening or threading.current_thread() is not threading.main_thread():
+        return
+    number = library.mitosis_at_resume(None, None)
+    if number < 0:
+        return  # no signal is free: as without a listener
+    signal.signal(number, lambda *_: _resumed())
+    interrupt = ctypes.cast(ctypes.pythonapi.PyErr_SetInterruptEx, ctypes.c_void_p)
+    library.mitosis_at_resume(interrupt, number)
+    _listening = True
+
+
+def _resumed() -> None:
+    library.mitosis_renew()
+    run_child()
 
 
 def run_before() -> None:

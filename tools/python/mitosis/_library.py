@@ -61,6 +61,8 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         ("spawn", c_int, [c_int, machine, handler, key, c_text, ctypes.c_uint32,
                           ctypes.POINTER(c_int), ctypes.POINTER(SpawnedChild)]),
         ("wait", c_int, [c_int, number, number, c_int]),
+        ("at_resume", c_int, [ctypes.c_void_p, ctypes.c_void_p]),
+        ("renew", None, []),
         ("get_identity", c_int, [ctypes.POINTER(Identity)]),
         ("errno", c_int, []),
         ("strerror", c_text, []),

@@ -26,6 +26,7 @@ struct PendingPrepare {
   std::uint32_t uid = 0;                       ///< its own, and so its shadow's
   capture::Frozen frozen;                      ///< empty where it prepares itself
   std::vector<descriptor::MemberRecord> tree;  ///< of a tree's root: all members
+  bool by_pid = false;                         ///< it did not call prepare
 };
 
 /// Thread-safe. Keyed by the nonce that the parent drew.

@@ -152,6 +152,7 @@ inline Result<void> Session::capture(PendingPrepare& pending, const local::Packe
   request.tree = Span<const descriptor::MemberRecord>(pending.tree);
   request.hidden_start = pending.frozen.hidden_start;
   request.hidden_end = pending.frozen.hidden_end;
+  request.by_pid = pending.by_pid;
   request.unmarked = Span<const capture::MarkedRange>(pending.frozen.unmarked);
   auto captured = capture::capture_shadow(request, pending.facts, seen);
   if (!captured) return captured.error();

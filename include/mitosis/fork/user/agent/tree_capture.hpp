@@ -270,6 +270,7 @@ class TreeCapture {
       if (!member.capturer) continue;
       PendingPrepare pending{
           member.entry, std::move(seen.facts.of[k]), member.uid, std::move(frozen[k]), {}};
+      pending.by_pid = true;
       if (k == 0 && members_.size() > 1) pending.tree = seen.records;
       ++k;
       worker_.prepares.offer(member.lifeline.nonce, std::move(pending));

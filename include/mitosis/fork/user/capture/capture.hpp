@@ -3,6 +3,7 @@
 // The parent runs on meanwhile; nothing here reads a page's content.
 #pragma once
 
+#include <signal.h>
 #include <sys/resource.h>
 
 #include <fmt/format.h>
@@ -14,9 +15,11 @@
 #include <mitosis/fork/user/capture/parent_check.hpp>
 #include <mitosis/fork/user/capture/proc_stat.hpp>
 #include <mitosis/fork/user/capture/thread_state.hpp>
+#include <mitosis/fork/user/local/resume_signal.hpp>
 #include <mitosis/fork/user/local/shadow_facts.hpp>
 
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 namespace mitosis::capture {
@@ -31,6 +34,7 @@ struct CaptureRequest {
   Span<const descriptor::MemberRecord> tree;  ///< of a tree's root: all members
   Span<const ThreadState> threads;  ///< [0] is the leader; none: what the shadow said of its own
   std::uint64_t hidden_start = 0, hidden_end = 0;  ///< memory that the program does not have
+  bool by_pid = false;  ///< it did not call prepare: its children are told, where it wants that
   Span<const MarkedRange> unmarked;  ///< the shadow has lost these marks for its clone, ascending
 };
 
@@ -155,6 +159,27 @@ inline void hide(std::vector<Mapping>& mappings, std::uint64_t start, std::uint6
   mappings.swap(rest);
 }
 
+/// The signal that tells the program in a child that it is one, where its memory says that it wants
+/// to hear, and it has a handler for it.
+inline void add_resume_signal(const std::vector<Mapping>& mappings, const local::ShadowFacts& seen,
+                              DescriptorBuilder& builder) {
+  for (const Mapping& m : mappings) {
+    const std::uint32_t signal = local::resume_signal_of(m.path);
+    if (signal == 0 || seen.sigactions[signal - 1].handler <= 1) continue;  // SIG_DFL, SIG_IGN
+    descriptor::PendingSignalRecord record = {};
+    record.thread = 0;
+    record.signal = signal;
+    const auto put = [&record](std::size_t at, std::int32_t value) {
+      std::memcpy(record.info + at, &value, sizeof value);
+    };
+    put(0, static_cast<std::int32_t>(signal));
+    put(local::siginfo_errno_at, local::resume_signal_errno);
+    put(local::siginfo_code_at, SI_QUEUE);
+    builder.pending_signals.push_back(record);
+    return;
+  }
+}
+
 /// One mapping: its record and its runs.
 inline Result<void> add_mapping(const Mapping& m, const SharedMemory& shared, MappedFiles& files,
                                 RunWriter& runs, DescriptorBuilder& builder) {
@@ -251,6 +276,7 @@ inline Result<Captured> capture_shadow(const CaptureRequest& request, const Pare
   add_marks(*mappings, *marked);
   add_marks(*mappings, facts.locked);
   add_marks(*mappings, {request.unmarked.begin(), request.unmarked.end()});
+  if (request.by_pid) detail::add_resume_signal(*mappings, seen, builder);
 
   // 4. The pages it has.
   Result<Pagemap> pagemap = Pagemap::open(process->get(), request.method);

@@ -17,6 +17,7 @@
 #include <mitosis/fork/user/client/own_fds.hpp>
 #include <mitosis/fork/user/client/renew.hpp>
 #include <mitosis/fork/user/client/requests.hpp>
+#include <mitosis/fork/user/client/resumed.hpp>
 #include <mitosis/fork/user/client/shadow.hpp>
 #include <mitosis/fork/user/client/shadows.hpp>
 #include <mitosis/fork/user/local/caller_thread.hpp>
@@ -131,10 +132,7 @@ inline Result<PrepareOutcome> await_answer(int sd) {
 /// In a child, wherever it runs: what the library remembers is the parent's.
 /// `birth`: what the restorer has told, or null.
 inline PrepareOutcome become_child(const local::Birth* birth) noexcept {
-  take_identity(birth);
-  if (birth != nullptr && birth->socket[0] != '\0') connections().move_to(birth->socket);
-  connections().disown();
-  shadows().forget();
+  leave_the_parent(birth);
   randomness().renew();
   return PrepareOutcome{true, {}, {}, {}};
 }

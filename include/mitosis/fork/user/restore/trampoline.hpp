@@ -52,13 +52,11 @@ class Trampoline {
                      const local::Birth& birth) const noexcept {
     const Bytes code = arch::blob();
     std::memcpy(memory_.data(), code.data(), code.size());
+    std::memcpy(memory_.data() + birth_, &birth, sizeof birth);
     const auto threads = view.threads();
     for (std::size_t i = 0; i < threads.size(); ++i) {
       descriptor::ThreadRecord thread = threads[i];
-      if (arch::wants_birth(thread)) {
-        std::memcpy(memory_.data() + birth_, &birth, sizeof birth);
-        arch::tell_birth(thread, memory_.data() + birth_);
-      }
+      if (arch::wants_birth(thread)) arch::tell_birth(thread, memory_.data() + birth_);
       arch::write_frame(thread, view.xstate(thread), xfeatures, memory_.data() + frames_[i]);
     }
     void* const start = memory_.data();
@@ -71,6 +69,8 @@ class Trampoline {
   }
   [[nodiscard]] Range range() const noexcept { return memory_.range(); }
   [[nodiscard]] std::uint64_t code() const noexcept { return memory_.range().start; }
+  /// Where the child finds its local::Birth.
+  [[nodiscard]] std::uint64_t birth() const noexcept { return code() + birth_; }
   /// Of the descriptor's thread `i`.
   [[nodiscard]] std::uint64_t frame(std::size_t i) const noexcept { return code() + frames_[i]; }
 

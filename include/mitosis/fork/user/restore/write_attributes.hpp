@@ -10,12 +10,14 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include <mitosis/fork/user/local/resume_signal.hpp>
 #include <mitosis/fork/user/restore/permitted.hpp>
 #include <mitosis/fork/user/restore/posix_timers.hpp>
 #include <mitosis/fork/user/restore/program_writer.hpp>
 #include <mitosis/mem/descriptor/view.hpp>
 
 #include <cstdint>
+#include <cstring>
 #include <string>
 
 namespace mitosis::restore {
@@ -97,12 +99,17 @@ inline void write_attributes(const DescriptorView& view, const Permitted& permit
 }
 
 /// Last: signals that waited in the parent wait again, and time goes on where it stopped. All
-/// signals are blocked until the child runs.
-inline void write_start(const DescriptorView& view, ProgramWriter& program) {
+/// signals are blocked until the child runs. `birth` is the address of its local::Birth.
+inline void write_start(const DescriptorView& view, std::uint64_t birth, ProgramWriter& program) {
   program.step("send the pending signals");
   const auto process = static_cast<std::uint64_t>(::getpid());
   const auto thread = static_cast<std::uint64_t>(::syscall(SYS_gettid));
-  for (const descriptor::PendingSignalRecord& pending : view.pending_signals()) {
+  for (descriptor::PendingSignalRecord pending : view.pending_signals()) {
+    if (local::is_resume_signal(pending.info)) {
+      const auto pid = static_cast<std::uint32_t>(process);
+      std::memcpy(pending.info + local::siginfo_pid_at, &pid, sizeof pid);
+      std::memcpy(pending.info + local::siginfo_value_at, &birth, sizeof birth);
+    }
     const std::uint64_t info = program.put_value(pending.info);
     if (pending.thread > 0) continue;  // it sends it to itself
     if (pending.thread < 0) {

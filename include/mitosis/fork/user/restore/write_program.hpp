@@ -52,7 +52,7 @@ inline Result<const OpProgram*> write_program(const DescriptorView& view, const 
   write_wait_for_threads(gates, program);
   // From the agent's leave on the child's memory can be touched.
   write_hand_over(socket, program);
-  write_start(view, program);
+  write_start(view, room.trampoline.birth(), program);
   write_gate_opening(gates, program);
   program.step("restore the thread's memory");
   write_thread_memory(thread, has_tid(view, thread), program);

@@ -6,10 +6,11 @@
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 
-#include <mitosis/fork/kernel/boundary.h>
+#include "shim.h"
 
-#undef pr_fmt
-#define pr_fmt(fmt) "mitosis: " fmt
+static bool keyless;
+module_param(keyless, bool, 0444);
+MODULE_PARM_DESC(keyless, "serve the original's calls, which have no keys (off)");
 
 enum {
   MITOSIS_NIL = 0,
@@ -22,9 +23,17 @@ enum {
 };
 
 static long not_built(const char* what) {
-  pr_notice_ratelimited("%s is not built into the kernel module yet; use the agent in user space\n",
-                        what);
+  mitosis_refuse("%s is not built into the kernel module yet; use the agent in user space\n", what);
   return -EOPNOTSUPP;
+}
+
+// Whoever has the parent's user may resume it: the original's calls know no keys.
+static long prepare(struct file* file, u64 handler, bool stays) {
+  if (!keyless) {
+    mitosis_refuse("prepare: calls without a key are off: load the module with keyless=1\n");
+    return -EACCES;
+  }
+  return mitosis_prepare(handler, stays ? NULL : file);
 }
 
 static long mitosis_ioctl(struct file* file, unsigned int number, unsigned long argument) {
@@ -34,23 +43,30 @@ static long mitosis_ioctl(struct file* file, unsigned int number, unsigned long 
     case MITOSIS_CONNECT:
       return not_built("Connect");
     case MITOSIS_PREPARE:
-      return not_built("Prepare");
+      return prepare(file, argument, false);
     case MITOSIS_RESUME_LOCAL:
-      return not_built("ResumeLocal");
+      return mitosis_resume_local(argument);
     case MITOSIS_RESUME_REMOTE:
       return not_built("ResumeRemote");
     case MITOSIS_PREPARE_PING:
-      return not_built("PreparePing");
+      return prepare(file, argument, true);
     case MITOSIS_NIL_RPC:
       return not_built("NilRPC");
     default:
-      pr_notice_ratelimited("there is no ioctl %u; they are 0 and 3 to 8\n", number);
+      mitosis_refuse("there is no ioctl %u; they are 0 and 3 to 8\n", number);
       return -ENOTTY;
   }
 }
 
+// The parent has exited, or closed its last descriptor: what it prepared ends.
+static int mitosis_release(struct inode* inode, struct file* file) {
+  mitosis_prepared_end(file);
+  return 0;
+}
+
 static const struct file_operations mitosis_operations = {
     .owner = THIS_MODULE,
+    .release = mitosis_release,
     .unlocked_ioctl = mitosis_ioctl,
     .llseek = noop_llseek,
 };
@@ -73,8 +89,11 @@ static int __init mitosis_begin(void) {
   return error;
 }
 
+// Neither a device file nor a child's mapping is left: both hold the module.
 static void __exit mitosis_end(void) {
   misc_deregister(&mitosis_device);
+  mitosis_prepared_end(NULL);
+  mmu_notifier_synchronize();
 }
 
 module_init(mitosis_begin);

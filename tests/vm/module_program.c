@@ -1,12 +1,188 @@
 // SPDX-License-Identifier: MIT
-// A program of /dev/mitosis-syscalls for module_test.py, which knows the device and numbers alone.
+// A program of /dev/mitosis-syscalls for module_test.py: it knows the device and its numbers alone.
+// As a parent it fills every kind of memory, prepares, overwrites it all, and stays; a child checks
+// that it has what was there at prepare, and then does what the parent was told.
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+enum { NIL = 0, PREPARE = 4, RESUME_LOCAL = 5, PREPARE_PING = 7 };
+enum { PAGE = 4096, PAGES = 1000, BYTES = PAGES * PAGE };
+
+static unsigned char global_bytes[64 * PAGE];
+static _Thread_local unsigned char thread_bytes[8 * PAGE];
+static unsigned char* heap_bytes;
+static unsigned char* mapped_bytes;
+static unsigned char* shared_bytes;
+
+static void say(const char* text) {
+  printf("%s\n", text);
+  fflush(stdout);
+}
+
+static int fail(const char* what) {
+  printf("WRONG: %s\n", what);
+  fflush(stdout);
+  return 1;
+}
+
+// Every page another, so that a page in the wrong place is seen.
+static unsigned char byte_of(size_t at, unsigned seed) {
+  return (unsigned char)(at / PAGE * 7 + at % 251 + seed);
+}
+static void fill(unsigned char* memory, size_t bytes, unsigned seed) {
+  for (size_t i = 0; i < bytes; ++i) memory[i] = byte_of(i, seed);
+}
+static int differs(const unsigned char* memory, size_t bytes, unsigned seed) {
+  for (size_t i = 0; i < bytes; ++i) {
+    if (memory[i] != byte_of(i, seed)) return 1;
+  }
+  return 0;
+}
+
+static void fill_all(unsigned char* on_stack, size_t stack_bytes, unsigned seed) {
+  fill(on_stack, stack_bytes, seed);
+  fill(global_bytes, sizeof global_bytes, seed + 1);
+  fill(thread_bytes, sizeof thread_bytes, seed + 2);
+  fill(heap_bytes, BYTES, seed + 3);
+  fill(mapped_bytes, BYTES, seed + 4);
+  fill(shared_bytes, 16 * PAGE, seed + 5);
+}
+static int check_all(const unsigned char* on_stack, size_t stack_bytes, unsigned seed) {
+  if (differs(on_stack, stack_bytes, seed)) return fail("the stack");
+  if (differs(global_bytes, sizeof global_bytes, seed + 1)) return fail("globals");
+  if (differs(thread_bytes, sizeof thread_bytes, seed + 2)) return fail("thread-local memory");
+  if (differs(heap_bytes, BYTES, seed + 3)) return fail("the heap");
+  if (differs(mapped_bytes, BYTES, seed + 4)) return fail("mmap");
+  if (differs(shared_bytes, 16 * PAGE, seed + 5)) return fail("shared memory");
+  return 0;
+}
+
+static void* waits(void* argument) {
+  for (;;) pause();
+  return argument;
+}
+
+static void* thread_main(void* argument) {
+  return differs(mapped_bytes, BYTES, 14) ? NULL : argument;
+}
+
+// What a process does after a fork, all of which the C library and the kernel must bear.
+static int live_on(void) {
+  pthread_t thread;
+  void* result = NULL;
+  if (pthread_create(&thread, NULL, thread_main, mapped_bytes) != 0 ||
+      pthread_join(thread, &result) != 0 || result != mapped_bytes) {
+    return fail("a thread");
+  }
+  if (system("exit 7") != 7 << 8) return fail("system");
+  char* grown = malloc(64 << 20);
+  if (grown == NULL) return fail("malloc");
+  memset(grown, 5, 64 << 20);
+  free(grown);
+  return 0;
+}
+
+// The resumed process forks before it has touched most of its memory.
+static int fork_and_check(void) {
+  const pid_t pid = fork();
+  if (pid < 0) return fail("fork");
+  if (pid == 0) {
+    if (differs(mapped_bytes, BYTES, 14)) _exit(fail("mmap in a fork of the child"));
+    _exit(differs(heap_bytes, BYTES, 13) ? fail("the heap in a fork of the child") : 0);
+  }
+  memset(mapped_bytes, 0xee, BYTES);  // never seen there
+  int status = -1;
+  if (waitpid(pid, &status, 0) != pid || status != 0) return fail("the fork's status");
+  return differs(heap_bytes, BYTES, 13) ? fail("the heap after a fork") : 0;
+}
+
+// Anonymous memory's semantics, of pages that were fetched and of others.
+static int change_memory(void) {
+  volatile unsigned char* mapped = mapped_bytes;
+  (void)mapped[100 * PAGE];
+  mapped[200 * PAGE] = 1;
+  for (int page = 100; page < 900; page += 100) {
+    if (madvise(mapped_bytes + page * PAGE, 10 * PAGE, MADV_DONTNEED) != 0) return fail("madvise");
+    for (int i = 0; i < 10 * PAGE; ++i) {
+      if (mapped_bytes[page * PAGE + i] != 0) return fail("not zero after MADV_DONTNEED");
+    }
+  }
+  void* there = mmap(NULL, 20 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  unsigned char* moved =
+      mremap(mapped_bytes + 910 * PAGE, 20 * PAGE, 20 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, there);
+  if (moved == MAP_FAILED) return fail("mremap");
+  for (size_t i = 0; i < 20 * PAGE; ++i) {
+    if (moved[i] != byte_of(910 * PAGE + i, 14)) return fail("moved memory");
+  }
+  if (mprotect(mapped_bytes + 950 * PAGE, PAGE, PROT_NONE) != 0 ||
+      mprotect(mapped_bytes + 950 * PAGE, PAGE, PROT_READ | PROT_WRITE) != 0) {
+    return fail("mprotect");
+  }
+  for (size_t i = 940 * PAGE; i < 960 * PAGE; ++i) {
+    if (mapped_bytes[i] != byte_of(i, 14)) return fail("memory after mprotect");
+  }
+  return munmap(mapped_bytes + 990 * PAGE, 5 * PAGE) == 0 ? 0 : fail("munmap");
+}
+
+static int parent(int device, unsigned number, unsigned long handler, const char* what) {
+  unsigned char on_stack[32 * PAGE];
+  const double real = 1.0 / 3.0 * (double)getpid();
+  heap_bytes = malloc(BYTES);
+  mapped_bytes = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  shared_bytes = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (heap_bytes == NULL || mapped_bytes == MAP_FAILED || shared_bytes == MAP_FAILED) return 1;
+  fill_all(on_stack, sizeof on_stack, 10);
+  const volatile double kept = real * 3.0;
+  pthread_t thread;
+  if (strcmp(what, "threads") == 0) pthread_create(&thread, NULL, waits, NULL);
+
+  const int result = ioctl(device, number, handler);
+  if (result < 0) {
+    printf("prepare: %s\n", strerror(errno));
+    return 1;
+  }
+  if (result == 0) {
+    fill_all(on_stack, sizeof on_stack, 90);
+    printf("prepared %d\n", (int)getpid());
+    fflush(stdout);
+    if (strcmp(what, "exit") == 0) return 0;
+    for (;;) pause();
+  }
+  if (strcmp(what, "wait") == 0) {  // with most of its memory still at the parent
+    say("child waits");
+    while (access("/run/go", F_OK) != 0) usleep(20000);
+  }
+  if (strcmp(what, "again") == 0) {  // the second hop
+    const int again = ioctl(device, number, handler + 1);
+    if (again < 0) return fail("a second prepare");
+    if (again == 0) {
+      fill_all(on_stack, sizeof on_stack, 120);
+      printf("prepared %d\n", (int)getpid());
+      fflush(stdout);
+      for (;;) pause();
+    }
+  }
+  int wrong = kept != real * 3.0 ? fail("floating point") : 0;
+  if (strcmp(what, "fork") == 0) wrong |= fork_and_check();
+  if (strcmp(what, "change") == 0) wrong |= change_memory();
+  if (strcmp(what, "memory") == 0 || strcmp(what, "again") == 0 || strcmp(what, "wait") == 0) {
+    wrong |= check_all(on_stack, sizeof on_stack, 10) || live_on();
+    fill_all(on_stack, sizeof on_stack, 50);
+    wrong |= check_all(on_stack, sizeof on_stack, 50);
+    if (ioctl(device, NIL, 0) != 0) wrong |= fail("the device");
+  }
+  if (!wrong) say("child fine");
+  return wrong;
+}
 
 int main(int argc, char** argv) {
   const char* what = argc > 1 ? argv[1] : "";
@@ -26,6 +202,20 @@ int main(int argc, char** argv) {
     fflush(stdout);
     for (;;) pause();
   }
-  fprintf(stderr, "usage: module_program call NUMBER ARGUMENT | hold\n");
+  // HANDLER WHAT: what a child does, or "exit": the parent does not stay.
+  if (strcmp(what, "parent") == 0 && argc > 3) {
+    return parent(device, PREPARE, strtoul(argv[2], NULL, 0), argv[3]);
+  }
+  if (strcmp(what, "pinned") == 0 && argc > 3) {
+    return parent(device, PREPARE_PING, strtoul(argv[2], NULL, 0), argv[3]);
+  }
+  if (strcmp(what, "child") == 0 && argc > 2) {  // HANDLER: does not return where it succeeds
+    ioctl(device, RESUME_LOCAL, strtoul(argv[2], NULL, 0));
+    printf("resume: %s\n", strerror(errno));
+    return 1;
+  }
+  fprintf(stderr,
+          "usage: module_program call NUMBER ARGUMENT | hold | parent HANDLER WHAT | "
+          "pinned HANDLER WHAT | child HANDLER\n");
   return 2;
 }

@@ -14,7 +14,7 @@ import fcntl, os
 device = os.open("/dev/mitosis-syscalls", os.O_RDWR)
 print(fcntl.ioctl(device, 0), fcntl.ioctl(device, 0, 7))
 """
-ENOTTY, EOPNOTSUPP = 25, 95
+EACCES, ENOTTY, EOPNOTSUPP = 13, 25, 95
 
 
 class TheModule(unittest.TestCase):
@@ -47,6 +47,11 @@ class TheModule(unittest.TestCase):
                 self.assertEqual(said, (0, f"-1 {EOPNOTSUPP}\n"))
                 self.assertIn(f"{name} is not built into the kernel module yet",
                               kernel_module.log(self.machine)[-1])
+
+    def test_calls_without_a_key_are_off(self):
+        for number in (4, 7):
+            self.assertEqual(self.machine.run(PROGRAM, "call", number, 73), (0, f"-1 {EACCES}\n"))
+            self.assertIn("load the module with keyless=1", kernel_module.log(self.machine)[-1])
 
     def test_a_number_that_is_none(self):
         for number in (1, 9, 100, 0x40046d01, 0xffffffff):  # 2 is every file's, the kernel says
@@ -84,6 +89,11 @@ class TheBuild(unittest.TestCase):
     def test_thread_local_storage(self):
         self.refused("thread_local int mine = 1;\nint* its() { return &mine; }\n" + self.LINE,
                      ".tdata")
+
+    def test_a_policy_whose_parts_are_not_built(self):
+        self.refused("MITOSIS_KERNEL_MODULE(Policy<Cache<Local>>);\n", "its cache is not built yet")
+        self.refused("MITOSIS_KERNEL_MODULE(Policy<Fetch<Eager>>);\n",
+                     "an eager start is not built yet")
 
     def test_a_policy_that_a_stock_kernel_cannot_carry(self):
         self.refused("MITOSIS_KERNEL_MODULE(Policy<Transport<DCT>>);\n",

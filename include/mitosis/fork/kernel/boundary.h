@@ -2,6 +2,7 @@
 // What the C++ of the kernel module and its C shim know of each other. World: kernel.
 // The shim (kernel/shim) alone sees the kernel's headers, the C++ alone the templates; here are
 // plain structures and functions. `mitosis_shim_*` is the shim's, `mitosis_core_*` the C++'s.
+// Addresses and sizes are bytes unless a name says pages; results below zero are -errno.
 #ifndef MITOSIS_FORK_KERNEL_BOUNDARY_H
 #define MITOSIS_FORK_KERNEL_BOUNDARY_H
 
@@ -9,8 +10,105 @@
 extern "C" {
 #endif
 
+// The kernel has no <stdint.h>; on x86-64 these are uint64_t and uint32_t.
+typedef unsigned long mitosis_u64;
+typedef unsigned int mitosis_u32;
+typedef unsigned long mitosis_size;
+
+// -- a process, as it is captured and restored ---------------------------------------------------
+
+// The numbers of descriptor::VmaKind.
+enum {
+  MITOSIS_VMA_ANONYMOUS = 1,
+  MITOSIS_VMA_STACK = 2,
+  MITOSIS_VMA_VDSO = 5,
+  MITOSIS_VMA_VVAR = 6
+};
+
+struct mitosis_vma {
+  mitosis_u64 start, end;
+  mitosis_u32 prot;  // PROT_*
+  mitosis_u32 kind;
+};
+
+struct mitosis_mm {
+  mitosis_u64 start_code, end_code, start_data, end_data, start_brk, brk, start_stack;
+  mitosis_u64 arg_start, arg_end, env_start, env_end;
+};
+
+struct mitosis_thread {
+  mitosis_u64 registers[27];  // struct user_regs_struct
+  mitosis_u64 signal_mask;
+  mitosis_u64 altstack_base, altstack_bytes;
+  mitosis_u64 robust_list, clear_child_tid, rseq;
+  mitosis_u32 rseq_signature, altstack_flags, tid;
+  char name[16];
+};
+
+struct mitosis_sigaction {
+  mitosis_u64 handler, flags, restorer, mask;
+};
+
+// Pointers are the maker's: the capture's own arrays, or into decoded bytes.
+struct mitosis_image {
+  struct mitosis_mm mm;
+  struct mitosis_thread thread;
+  struct mitosis_sigaction sigactions[64];
+  struct mitosis_vma* vmas;  // ascending
+  mitosis_u64 vma_count;
+  const mitosis_u64* pages;  // page numbers, ascending; the owner knows each by its index
+  mitosis_u64 page_count;
+  const void* xstate;
+  mitosis_u64 xstate_bytes;
+};
+
+struct mitosis_child;     // the shim's: one address space of a resumed process
+struct mitosis_prepared;  // the shim's: a prepared parent
+
+// -- the shim's, for the C++ ---------------------------------------------------------------------
+
+// 16-byte aligned; may sleep; null where there is none.
+void* mitosis_shim_allocate(mitosis_size bytes);
+void mitosis_shim_free(void* memory);
+// Whole pages that `mitosis_shim_insert` can give away one by one.
+void* mitosis_shim_allocate_pages(mitosis_u64 pages);
+void mitosis_shim_free_pages(void* memory, mitosis_u64 pages);
+mitosis_u64 mitosis_shim_now(void);  // monotonic nanoseconds
+mitosis_u32 mitosis_shim_machine(void);
+
+// While a fault is served: maps pages whose bytes are in `memory` (of allocate_pages) in the
+// faulting mapping; `page` is the number as of prepare. How many are in place, also where others
+// were there before; below `count` where the mapping ends or memory does.
+mitosis_u64 mitosis_shim_insert(struct mitosis_child* child, mitosis_u64 page, mitosis_u64 count,
+                                void* memory);
+// Copies the captured pages of these indices. 0; -ESTALE: reclaimed; -EINVAL: never captured.
+int mitosis_shim_read_local(struct mitosis_child* child, mitosis_u64 index, mitosis_u64 count,
+                            void* into);
+
+// -- the C++'s, for the shim ---------------------------------------------------------------------
+
 // The compiled policy's name: "rc+prefetch8+none+cow".
 const char* mitosis_core_policy(void);
+
+// Writes the descriptor of an image, whose bytes it returns; where they are more than `room`,
+// nothing is written.
+mitosis_u64 mitosis_core_encode(const struct mitosis_image* image, mitosis_u64 handler,
+                                mitosis_u64 generation, void* into, mitosis_u64 room);
+// Checks and reads one. `image->vmas` is allocated, to be freed by the caller; it holds no pages.
+int mitosis_core_decode(const void* bytes, mitosis_u64 size, struct mitosis_image* image);
+
+// The pager of one address space. Bytes and child must outlive it. Null: no memory, or bad bytes.
+void* mitosis_core_open(const void* bytes, mitosis_u64 size, struct mitosis_child* child);
+// That of a process which has just been forked; null: no memory.
+void* mitosis_core_fork(void* core, struct mitosis_child* copy);
+void mitosis_core_close(void* core);
+// All below: one caller at a time. Brings a page and what the policy brings with it.
+// 0: it is in place; -ENOMEM; -EIO: it cannot be had.
+int mitosis_core_fault(void* core, mitosis_u64 page);
+// madvise(MADV_DONTNEED): these are zero from now on.
+void mitosis_core_removed(void* core, mitosis_u64 page, mitosis_u64 count);
+// The first pages from `page` on that are still to be fetched: their number; 0: none.
+mitosis_u64 mitosis_core_missing(void* core, mitosis_u64 page, mitosis_u64* first);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// Memory: a child's memory in the kernel, as the fault that is served sees it. World: kernel.
+// Pages are given away, not copied: a landing's pages become the child's.
+#pragma once
+
+#include <mitosis/fork/kernel/boundary.h>
+#include <mitosis/fork/platform.hpp>
+
+namespace mitosis::kernel {
+
+/// Installs within the faulting mapping; elsewhere nothing is (a page that was read ahead for
+/// another mapping is remote again). Used under the child's lock, which its notifier takes too, so
+/// that nothing is removed between the engine's look and the page's being in place.
+class Memory {
+ public:
+  explicit Memory(mitosis_child* child) noexcept : child_(child) {}
+
+  /// A fault at `page` is served from now on; the calls below tell of it.
+  void begin(PageNumber page) noexcept {
+    page_ = page;
+    outcome_ = Outcome::open;
+  }
+  [[nodiscard]] bool served() const noexcept { return outcome_ == Outcome::in_place; }
+  [[nodiscard]] bool failed() const noexcept { return outcome_ == Outcome::failed; }
+
+  InstallResult copy_in(PageRange range, const std::uint8_t* bytes) noexcept {
+    // The shim takes references of its own; the landing keeps what it does not.
+    void* memory = const_cast<std::uint8_t*>(bytes);  // NOLINT: it is the landing that we own
+    const std::uint64_t done =
+        mitosis_shim_insert(child_, static_cast<std::uint64_t>(range.first), range.count, memory);
+    if (done == 0) return {Install::failed, 0};
+    if (page_ >= range.first && page_ < range.first + done) outcome_ = Outcome::in_place;
+    return {Install::done, done};
+  }
+  InstallResult zero_in(PageRange range) noexcept {
+    void* zeros = mitosis_shim_allocate_pages(range.count);
+    if (zeros == nullptr) return {Install::failed, 0};
+    const InstallResult result = copy_in(range, static_cast<const std::uint8_t*>(zeros));
+    mitosis_shim_free_pages(zeros, range.count);
+    return result;
+  }
+  /// Cache<None> alone is compiled: never asked.
+  InstallResult map_cached(PageRange, PageNumber) noexcept { return {Install::failed, 0}; }
+  void fail(PageNumber page, Errc) noexcept {
+    if (page == page_) outcome_ = Outcome::failed;
+  }
+  /// Who waits holds the child's lock, and looks for itself.
+  void wake(PageRange) noexcept {}
+
+ private:
+  enum class Outcome : std::uint8_t { open, in_place, failed };
+
+  mitosis_child* child_;
+  PageNumber page_{};
+  Outcome outcome_ = Outcome::open;
+};
+static_assert(ChildMemory<Memory>);
+
+}  // namespace mitosis::kernel

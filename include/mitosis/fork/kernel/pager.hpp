@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// Pager: serves the faults of one address space, in the thread that faults. World: kernel.
+#pragma once
+
+#include <mitosis/fork/child.hpp>
+#include <mitosis/fork/kernel/platform.hpp>
+
+namespace mitosis::kernel {
+
+/// Everything under the child's lock. Nothing is out between two calls: the local fabric has no
+/// reads that last.
+template <LegalPolicy P>
+class Pager {
+ public:
+  enum class Served : std::uint8_t { in_place, no_memory, unavailable };
+
+  explicit Pager(mitosis_child* child) noexcept
+      : parts_(child), child_(KernelPlatform(parts_), 0) {}
+
+  [[nodiscard]] Errc load(Bytes descriptor) noexcept {
+    const Result<DescriptorView> view = DescriptorView::parse(descriptor);
+    return view ? child_.load(*view) : view.code();
+  }
+  [[nodiscard]] Errc fork_into(Pager& copy) noexcept { return child_.fork_into(copy.child_); }
+
+  Served fault(PageNumber page) noexcept {
+    parts_.memory.begin(page);
+    child_.on_fault(page);
+    drain();
+    if (parts_.memory.served()) return Served::in_place;
+    return parts_.memory.failed() ? Served::unavailable : Served::no_memory;
+  }
+  void removed(PageRange range) noexcept { child_.on_removed(range); }
+  [[nodiscard]] PageRange missing(PageNumber from) const noexcept {
+    const auto run = child_.engine().map().next_at_or_after(from);
+    if (!run) return {};
+    const PageNumber first = run->range.first < from ? from : run->range.first;
+    return {first, run->range.end() - first};
+  }
+
+ private:
+  void drain() noexcept {
+    ReadCompletion done[16];
+    for (;;) {
+      const std::size_t count = parts_.fabric.poll(done, Time{});
+      if (count == 0) return;
+      for (std::size_t i = 0; i < count; ++i) child_.on_completion(done[i].cookie, done[i].status);
+    }
+  }
+
+  ChildParts parts_;
+  Child<P, KernelPlatform> child_;
+};
+
+}  // namespace mitosis::kernel

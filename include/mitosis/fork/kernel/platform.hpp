@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// KernelPlatform: what Child needs of the kernel. World: kernel.
+#pragma once
+
+#include <mitosis/fork/kernel/allocator.hpp>
+#include <mitosis/fork/kernel/local_fabric.hpp>
+#include <mitosis/fork/kernel/memory.hpp>
+#include <mitosis/fork/no_cache.hpp>
+#include <mitosis/fork/platform.hpp>
+
+namespace mitosis::kernel {
+
+/// What one child has of its own; KernelPlatform refers to it.
+struct ChildParts {
+  explicit ChildParts(mitosis_child* child) noexcept : memory(child), fabric(child) {}
+  Memory memory;
+  LocalFabric fabric;
+  NoCache cache;
+  CacheWaiters waiters;
+};
+
+class KernelPlatform {
+ public:
+  /// The local fabric is asked for page_unavailable.
+  struct NoFallback {
+    LocalFabric* fabric;
+    void read(const ReadRequest& request) noexcept { fabric->refuse(request); }
+  };
+  using Allocator = KernelAllocator;
+
+  explicit KernelPlatform(ChildParts& parts) noexcept : parts_(&parts), fallback_{&parts.fabric} {}
+
+  [[nodiscard]] Allocator allocator() const noexcept { return {}; }
+  Memory& memory() noexcept { return parts_->memory; }
+  NoCache& cache() noexcept { return parts_->cache; }
+  LocalFabric& fabric() noexcept { return parts_->fabric; }
+  NoFallback& fallback() noexcept { return fallback_; }
+  CacheWaiters& waiters() noexcept { return parts_->waiters; }
+  Time now() noexcept { return Time{mitosis_shim_now()}; }
+  /// Descriptors of this module have one owner: a resumed process is whole before it prepares.
+  Owner owner(std::uint16_t) noexcept { return {MachineId{mitosis_shim_machine()}, {}}; }
+  LocalMemory acquire_landing(std::uint64_t pages) noexcept {
+    return {static_cast<std::uint8_t*>(mitosis_shim_allocate_pages(pages)), 0};
+  }
+  void release_landing(LocalMemory landing, std::uint64_t pages) noexcept {
+    mitosis_shim_free_pages(landing.data, pages);
+  }
+
+ private:
+  ChildParts* parts_;
+  NoFallback fallback_;
+};
+static_assert(Platform<KernelPlatform>);
+
+}  // namespace mitosis::kernel

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+// PREPARE: the caller as of now, for children. World: kernel.
+#include <linux/random.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "shim.h"
+
+bool mitosis_is_alone(const char* what) {
+  struct task_struct *process, *thread;
+  bool shared = false;
+
+  if (!thread_group_empty(current)) {
+    mitosis_refuse(
+        "%s: process %d has several threads, which is not built into the kernel module "
+        "yet\n",
+        what, task_tgid_nr(current));
+    return false;
+  }
+  rcu_read_lock();
+  for_each_process_thread(process, thread) {
+    if (thread != current && READ_ONCE(thread->mm) == current->mm &&
+        !(thread->flags & PF_KTHREAD)) {
+      shared = true;
+    }
+  }
+  rcu_read_unlock();
+  if (shared)
+    mitosis_refuse("%s: process %d shares its memory with another (vfork)\n", what,
+                   task_tgid_nr(current));
+  return !shared;
+}
+
+// Encodes it, and gives its pages to `prepared`.
+static int encode(struct mitosis_prepared* prepared, struct mitosis_capture* capture,
+                  struct mitosis_image* image) {
+  u64 generation = get_random_u64();
+  u64 bytes;
+
+  image->vmas = capture->vmas;
+  image->vma_count = capture->vma_count;
+  image->pages = capture->numbers;
+  image->page_count = capture->page_count;
+  bytes = mitosis_core_encode(image, prepared->handler, generation, NULL, 0);
+  prepared->descriptor = kvmalloc(bytes, GFP_KERNEL_ACCOUNT);
+  if (!prepared->descriptor) return -ENOMEM;
+  prepared->descriptor_bytes = bytes;
+  mitosis_core_encode(image, prepared->handler, generation, prepared->descriptor, bytes);
+  prepared->pages = capture->pages;
+  prepared->page_count = capture->page_count;
+  capture->pages = NULL;
+  capture->page_count = 0;
+  return 0;
+}
+
+int mitosis_prepare(u64 handler, const void* holder) {
+  struct mitosis_capture capture = {};
+  struct mitosis_prepared* prepared = NULL;
+  struct mitosis_image* image;
+  void* xstate;
+  int error = -ENOMEM;
+
+  if (!mitosis_is_alone("prepare")) return -EOPNOTSUPP;
+  prepared = mitosis_prepared_find(handler);
+  if (prepared) {
+    mitosis_prepared_put(prepared);
+    mitosis_refuse("prepare: handler %llu is in use\n", handler);
+    return -EEXIST;
+  }
+  prepared = mitosis_prepared_make();
+  image = kvzalloc(sizeof(*image), GFP_KERNEL_ACCOUNT);
+  xstate = kvzalloc(mitosis_xstate_bytes(), GFP_KERNEL_ACCOUNT);
+  if (!prepared || !image || !xstate) goto out;
+  prepared->handler = handler;
+  prepared->holder = holder;
+  mitosis_capture_state(image, xstate);
+  error = mitosis_capture_pages(&capture);
+  if (!error) error = encode(prepared, &capture, image);
+  if (!error) error = mitosis_prepared_publish(prepared);
+out:
+  mitosis_capture_drop(&capture);
+  mitosis_prepared_put(prepared);
+  kvfree(image);
+  kvfree(xstate);
+  return error;
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+// What the shim's files know of each other. World: kernel.
+#ifndef MITOSIS_SHIM_H
+#define MITOSIS_SHIM_H
+
+#include <linux/cred.h>
+#include <linux/kref.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/printk.h>
+#include <linux/rwsem.h>
+
+#include <mitosis/fork/kernel/boundary.h>
+
+#undef pr_fmt
+#define pr_fmt(fmt) "mitosis: " fmt
+
+// A refusal that tells its reason in the kernel's log: unprivileged callers cannot flood it.
+#define mitosis_refuse(...) pr_notice_ratelimited(__VA_ARGS__)
+
+// prepared.c: a parent as of its prepare. Its pages are referenced: the parent's next write copies.
+struct mitosis_prepared {
+  struct kref references;
+  u64 handler;
+  kuid_t uid, euid;
+  const void* holder;  // the open device file that it ends with; null: it stays (PreparePing)
+  struct rw_semaphore lock;
+  struct page** pages;  // null once it is revoked
+  u64 page_count;
+  void* descriptor;
+  u64 descriptor_bytes;
+};
+
+struct mitosis_prepared* mitosis_prepared_make(void);
+void mitosis_prepared_put(struct mitosis_prepared* prepared);
+// 0, -EEXIST or -ENOMEM; the table has a reference of its own.
+int mitosis_prepared_publish(struct mitosis_prepared* prepared);
+// With a reference for the caller; null: no such handler.
+struct mitosis_prepared* mitosis_prepared_find(u64 handler);
+// Ends those that this file holds; null: all. When it returns, no page of them is read any more.
+void mitosis_prepared_end(const void* holder);
+
+// pages.c: the caller's memory. Fills vmas, pages and numbers; 0 or an error, and then nothing.
+struct mitosis_capture {
+  struct mitosis_vma* vmas;
+  u64 vma_count;
+  struct page** pages;
+  mitosis_u64* numbers;
+  u64 page_count, room;
+};
+int mitosis_capture_pages(struct mitosis_capture* capture);
+void mitosis_capture_drop(struct mitosis_capture* capture);
+
+// state.c: the caller's registers, signals and what else is no memory.
+u64 mitosis_xstate_bytes(void);
+void mitosis_capture_state(struct mitosis_image* image, void* xstate);
+void mitosis_restore_state(const struct mitosis_image* image);
+
+// child.c: an address space whose pages come from a parent's.
+enum { MITOSIS_MAX_VVAR_PAGES = 16 };
+struct mitosis_child {
+  struct mmu_notifier notifier;
+  struct mutex lock;
+  atomic_long_t users;  // mappings, and who sets it up
+  struct mitosis_prepared* source;
+  void* core;
+  struct vm_fault* fault;             // that is being served, under the lock
+  const struct mitosis_vma* mapping;  // that is being made
+  struct mitosis_child* forked;       // of the latest fork; under the mmap lock
+  u64 vvar_start;
+  u64 vvar_pages;
+  unsigned long vvar[MITOSIS_MAX_VVAR_PAGES];  // frames; 0: none
+};
+// Takes a reference to `source`. Registered with the caller's memory; null: no memory.
+struct mitosis_child* mitosis_child_make(struct mitosis_prepared* source);
+void mitosis_child_put(struct mitosis_child* child);
+int mitosis_child_map(struct mitosis_child* child, struct file* file,
+                      const struct mitosis_vma* mapping);
+extern const struct file_operations mitosis_child_file;
+// The child that has this mapping; null: it is no such mapping.
+struct mitosis_child* mitosis_child_of(const struct vm_area_struct* vma);
+bool mitosis_is_vvar(const struct vm_area_struct* vma);
+
+// prepare.c, resume.c
+int mitosis_prepare(u64 handler, const void* holder);
+int mitosis_resume_local(u64 handler);
+
+// Whether nothing else runs in the caller's memory; says what does not.
+bool mitosis_is_alone(const char* what);
+
+#endif

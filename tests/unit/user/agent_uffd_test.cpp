@@ -17,7 +17,7 @@ namespace mitosis::agent {
 namespace {
 
 constexpr std::uint64_t pages = 2048;
-constexpr PageRange here{PageNumber{0x100000}, pages}, there{PageNumber{0x200000}, pages};
+constexpr PageRange here{PageNumber{0x300000000}, pages}, there{PageNumber{0x300100000}, pages};
 
 void* pointer(PageRange range) {
   return reinterpret_cast<void*>(address(range.first));

@@ -33,6 +33,14 @@ inline std::uint64_t xstate_size() noexcept {
   return ebx;
 }
 
+/// Where a component (2 to 62) of an XSAVE area in the standard format ends; 0: this processor has
+/// none such. Takes a CPUID, which is a VM exit in a guest.
+inline std::size_t xstate_end(unsigned component) noexcept {
+  unsigned bytes = 0, offset = 0, ecx = 0, edx = 0;
+  if (__get_cpuid_count(13, component, &bytes, &offset, &ecx, &edx) == 0) return 0;
+  return std::size_t{offset} + bytes;
+}
+
 /// Where the components of an XSAVE area in the standard format end. Asking takes a CPUID for each
 /// component, which is a VM exit in a guest: once, and before anybody waits.
 class XstateLayout {
@@ -40,10 +48,7 @@ class XstateLayout {
   XstateLayout() noexcept {
     const std::uint64_t enabled = xfeatures();
     for (unsigned component = 2; component < ends_.size(); ++component) {
-      if ((enabled >> component & 1) == 0) continue;
-      unsigned bytes = 0, offset = 0, ecx = 0, edx = 0;
-      if (__get_cpuid_count(13, component, &bytes, &offset, &ecx, &edx) == 0) continue;
-      ends_[component] = std::size_t{offset} + bytes;
+      if ((enabled >> component & 1) != 0) ends_[component] = xstate_end(component);
     }
   }
   /// How many bytes of the area count: up to the last component that is not in its initial state,

@@ -6,10 +6,12 @@
 #pragma once
 
 #include <mitosis/base/span.hpp>
+#include <mitosis/fork/user/arch/x86_64/features.hpp>
 #include <mitosis/fork/user/arch/x86_64/thread_record.hpp>
 #include <mitosis/mem/descriptor/records.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -52,14 +54,29 @@ inline constexpr std::size_t avx_end = minimal_xstate_bytes + 256;
 inline constexpr std::uint64_t frame_flags = 1 | 2 | 4;
 constexpr std::size_t frame_room = (sizeof(SignalFrame) + 63) & ~std::size_t{63};
 
-/// The front part of the area that holds all that is not in its initial state: the larger
-/// components are rarely in use, and each thread's frame stays in the child.
+/// The front part of the area that holds all that is not in its initial state. The larger
+/// components are rarely in use, and each thread's frame stays in the child; nor does rt_sigreturn
+/// take more than the task may use: AMX's tiles, which PTRACE_GETREGSET has in any case, need a
+/// permission, and with them it takes nothing but SSE's state (check_xstate_in_sigframe() of the
+/// kernel's arch/x86/kernel/fpu/signal.c).
 inline Bytes part_in_use(Bytes xstate) noexcept {
   if (xstate.size() <= avx_end) return xstate;
   std::uint64_t present;  // XSTATE_BV
   std::memcpy(&present, xstate.data() + legacy_bytes, sizeof present);
-  if ((present & ~(x87_and_sse | avx)) != 0) return xstate;
-  return xstate.sub(0, (present & avx) != 0 ? avx_end : minimal_xstate_bytes);
+  if ((present & ~(x87_and_sse | avx)) == 0) {
+    return xstate.sub(0, (present & avx) != 0 ? avx_end : minimal_xstate_bytes);
+  }
+  const std::size_t end = xstate_end(static_cast<unsigned>(std::bit_width(present)) - 1);
+  return end < avx_end || end > xstate.size() ? xstate : xstate.sub(0, end);
+}
+/// The components that lie in an area's front part of that size.
+inline std::uint64_t components_in(Bytes part) noexcept {
+  if (part.size() < avx_end) return x87_and_sse;
+  if (part.size() == avx_end) return x87_and_sse | avx;
+  std::uint64_t present;
+  std::memcpy(&present, part.data() + legacy_bytes, sizeof present);
+  const auto last = static_cast<unsigned>(std::bit_width(present));
+  return last >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << last) - 1;
 }
 }  // namespace detail
 
@@ -97,13 +114,7 @@ inline void write_frame(const descriptor::ThreadRecord& thread, Bytes xstate,
     words.magic1 = detail::magic1;
     words.extended_size = static_cast<std::uint32_t>(xstate.size() + sizeof detail::magic2);
     // What lies behind the area's end: the kernel gives it its initial state.
-    if (xstate.size() < detail::avx_end) {
-      words.xfeatures = xfeatures & detail::x87_and_sse;
-    } else if (xstate.size() == detail::avx_end) {
-      words.xfeatures = xfeatures & (detail::x87_and_sse | detail::avx);
-    } else {
-      words.xfeatures = xfeatures;
-    }
+    words.xfeatures = xfeatures & detail::components_in(xstate);
     words.xstate_size = static_cast<std::uint32_t>(xstate.size());
     std::memcpy(area + detail::software_at, &words, sizeof words);
     std::memcpy(area + xstate.size(), &detail::magic2, sizeof detail::magic2);

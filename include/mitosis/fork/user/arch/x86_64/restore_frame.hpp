@@ -57,7 +57,7 @@ constexpr std::size_t frame_room = (sizeof(SignalFrame) + 63) & ~std::size_t{63}
 /// The front part of the area that holds all that is not in its initial state. The larger
 /// components are rarely in use, and each thread's frame stays in the child; nor does rt_sigreturn
 /// take more than the task may use: AMX's tiles, which PTRACE_GETREGSET has in any case, need a
-/// permission, and with them it takes nothing but SSE's state (check_xstate_in_sigframe() of the
+/// permission, and with them it takes only SSE's state (check_xstate_in_sigframe() of the
 /// kernel's arch/x86/kernel/fpu/signal.c).
 inline Bytes part_in_use(Bytes xstate) noexcept {
   if (xstate.size() <= avx_end) return xstate;

@@ -92,6 +92,13 @@ class PoolServer {
     std::unique_ptr<PoolLink> link;
     UniqueFd tcp;
   };
+  /// Has connected, and not sent its packet yet. Nobody else waits for it.
+  struct Comer {
+    UniqueFd socket;
+    Time deadline;
+  };
+  static constexpr std::size_t max_comers = 64;
+  static constexpr std::uint64_t comer_ms = 10'000;
   static constexpr int max_links = 32;  ///< their completions have room in one queue
   static constexpr std::uint64_t setup_ms = 3000;
 
@@ -140,6 +147,7 @@ class PoolServer {
   std::optional<CompletionQueue> sent_, received_;
   std::map<pool::ProcessId, Process> processes_;
   std::map<MachineId, Link> links_;
+  std::vector<Comer> comers_;  ///< oldest first
   pool::Switchboard<PoolServer> board_{*this};
   pool::ProcessId last_process_ = 0;
   std::atomic<std::size_t> up_{0};
@@ -347,6 +355,8 @@ inline void PoolServer::sleep() {
     waiting.push_back({process.socket.get(), POLLIN, 0});
     waiting.push_back({process.doorbell.get(), POLLIN, 0});
   }
+  const std::size_t comers = comers_.size();
+  for (const Comer& comer : comers_) waiting.push_back({comer.socket.get(), POLLIN, 0});
   std::vector<MachineId> machines;
   for (const auto& [machine, link] : links_) {
     machines.push_back(machine);
@@ -370,6 +380,12 @@ inline void PoolServer::sleep() {
     }
     at += 2;
   }
+  const Time now = tcp::monotonic_now();
+  for (std::size_t i = 0; i < comers; ++i) {
+    if ((at++)->revents != 0) attach(std::move(comers_[i].socket));
+  }
+  std::erase_if(comers_,
+                [now](const Comer& comer) { return !comer.socket || now >= comer.deadline; });
   for (const MachineId machine : machines) {
     const bool ended = (at++)->revents != 0;
     if (!ended || !links_.contains(machine)) continue;
@@ -377,14 +393,15 @@ inline void PoolServer::sleep() {
   }
   if (waiting[0].revents != 0) {
     UniqueFd socket(::accept4(local_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (socket) attach(std::move(socket));
+    if (comers_.size() >= max_comers) comers_.erase(comers_.begin());
+    if (socket) comers_.push_back({std::move(socket), tcp::deadline_in(comer_ms)});
   }
 }
 
-/// A process comes. It has sent its packet before it waits; one that has not is no client.
+/// A process comes: its packet is there.
 inline void PoolServer::attach(UniqueFd socket) {
   pool::AttachPacket packet;
-  const Result<void> came = pool::receive_attach(socket.get(), packet, tcp::deadline_in(100));
+  const Result<void> came = pool::receive_attach(socket.get(), packet, tcp::monotonic_now());
   const auto refuse = [&socket](Errc why) {
     pool::Attach said;
     said.status = why;

@@ -1,0 +1,128 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""Calls over datagrams and connecting, in two emulated machines over soft-RoCE, each value beside
+perftest's or rdma_cm's of the same machines, taking turns. Takes what Google Benchmark's programs
+take, and writes what they write. It tells what our layers add, not how fast a device is.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import statistics
+import sys
+import time
+
+BUILD = pathlib.Path(__file__).resolve().parents[1]
+SOURCE = pathlib.Path("@SOURCE@")  # by meson
+sys.path.insert(0, str(SOURCE / "tests/vm"))
+os.environ.setdefault("MITOSIS_VM_FOLDER", str(BUILD / "vm"))
+os.environ.setdefault("MITOSIS_COMMAND", str(BUILD / "tools/mitosis"))
+
+# pylint: disable=wrong-import-position
+import soft_roce  # noqa: E402
+from cluster import Cluster  # noqa: E402
+from pools import Pools, SOCKET  # noqa: E402
+
+UD_RPC = str(BUILD / "tests/vm/ud_rpc")
+CONNECT_TIMES = str(BUILD / "tests/vm/connect_times")
+ROUNDS = 3
+PERFTEST_TRIES = 3
+NIL_BYTES = 80  # of the datagram that a nil call is
+READY_SECONDS = 60
+
+
+def until(done, what):
+    """Waits for `done()` to give something."""
+    deadline = time.monotonic() + READY_SECONDS
+    while not (value := done()):
+        if time.monotonic() > deadline:
+            raise RuntimeError(what)
+    return value
+
+
+def line_of(machine, file):
+    """The whole lines that are in a file there."""
+    said = machine.run("cat", file)[1]
+    return said.strip() if said.endswith("\n") else ""
+
+
+def median_of(machine, *words):
+    """Microseconds, as our programs print them."""
+    return float(re.search(r"median_us ([\d.]+)", machine.must(*words))[1])
+
+
+def there_and_back(server, client):
+    """Twice what ib_send_lat takes one way for as many bytes, in microseconds."""
+    words = ("ib_send_lat", "-d", soft_roce.DEVICE, "-c", "UD", "-s", str(NIL_BYTES), "-n", "1000")
+    # It sends nothing again: one lost packet, and both sides wait for ever.
+    for _ in range(PERFTEST_TRIES):
+        begun = server.begin(*words, seconds=60)
+        until(lambda: server.run("sh", "-c", "grep -q ':4853 ' /proc/net/tcp /proc/net/tcp6")[0]
+              == 0, "ib_send_lat does not listen")  # at 18515
+        status, said = client.run(*words, server.address, seconds=30)
+        server.finish(begun)
+        if status == 0:
+            row = re.findall(r"^ *\d+ +\d+ .*$", said, re.MULTILINE)[-1].split()
+            return 2 * float(row[4])
+    raise RuntimeError(f"ib_send_lat: {status} {said}")
+
+
+def nil_calls(server, client):
+    server.must("sh", "-c", f"setsid {UD_RPC} serve > /run/ud 2>&1 &")
+    way = until(lambda: line_of(server, "/run/ud"), "ud_rpc does not serve")
+    pairs = []
+    for _ in range(ROUNDS):
+        floor = there_and_back(server, client)
+        pairs.append((median_of(client, UD_RPC, "nil", way, 2000), floor))
+    client.must(UD_RPC, "stop", way)
+    return pairs
+
+
+def connects(machines):
+    """{name: pairs} of what the pool takes and what the others do."""
+    client, server = machines
+    Pools(machines)
+    server.must("sh", "-c", f"setsid {CONNECT_TIMES} serve {SOCKET} > /run/served 2>&1 &")
+    until(lambda: line_of(server, "/run/served") == "ready", "connect_times does not serve")
+    until(lambda: client.run(CONNECT_TIMES, "pool", SOCKET, 1, 1)[0] == 0, "no link between pools")
+    rows = {"rdma_cm": [], "raw": [], "attach": []}
+    for _ in range(ROUNDS):
+        pool = median_of(client, CONNECT_TIMES, "pool", SOCKET, 1, 500)
+        rdma_cm = median_of(client, CONNECT_TIMES, "rdma_cm", server.address, 20)
+        rows["rdma_cm"].append((pool, rdma_cm))
+        rows["raw"].append((pool, median_of(client, CONNECT_TIMES, "raw", server.address, 20)))
+        rows["attach"].append((median_of(client, CONNECT_TIMES, "attach", SOCKET, 1, 20), rdma_cm))
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--benchmark_out", required=True)
+    parser.add_argument("--benchmark_filter", default="")
+    arguments, _ = parser.parse_known_args()
+
+    def wanted(name):
+        return re.search(arguments.benchmark_filter, f"{name}/")
+
+    rows = {}
+    with Cluster(2) as cluster:
+        for machine in cluster.machines:
+            soft_roce.start(machine)
+        if wanted("calls/nil"):
+            rows["calls/nil"] = nil_calls(*cluster.machines)
+        names = [name for name in ("rdma_cm", "raw", "attach") if wanted(f"connect/{name}")]
+        if names:
+            found = connects(cluster.machines)
+            rows |= {f"connect/{name}": found[name] for name in names}
+    medians = [{"run_name": name, "repetitions": 1,
+                "value": statistics.median(value for value, _ in pairs),
+                "floor": statistics.median(floor for _, floor in pairs)}
+               for name, pairs in rows.items()]
+    with open(arguments.benchmark_out, "w", encoding="utf-8") as out:
+        json.dump({"benchmarks": medians}, out)
+
+
+if __name__ == "__main__":
+    main()

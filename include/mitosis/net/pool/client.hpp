@@ -130,7 +130,7 @@ class Pool {
 
  private:
   static constexpr std::uint64_t own_cookies = std::uint64_t{1} << 63;
-  static constexpr std::uint64_t spin_ns = 30'000;
+  static constexpr std::uint64_t spin_ns = 100'000;
 
   /// Unmaps itself.
   struct Mapping {

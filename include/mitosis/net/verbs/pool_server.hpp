@@ -37,7 +37,7 @@ class PoolServer {
     std::string socket;         ///< where processes attach
     std::string listen = ":0";  ///< where other pools call; the machine with the smaller id does
     std::size_t max_processes = 256;
-    std::uint64_t spin_us = 50;  ///< without anything to do, before its thread sleeps
+    std::uint64_t spin_us = 200;  ///< without anything to do, before its thread sleeps
     std::function<void(const Error&)> on_trouble = {};  ///< of links; any of its threads calls it
   };
 

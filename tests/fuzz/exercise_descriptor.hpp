@@ -90,6 +90,9 @@ inline void walk(const DescriptorView& view) {
     const bool silent = t.notify == static_cast<std::uint32_t>(TimerNotify::none);
     require(t.id >= 0 && (silent || t.signal <= 64), "timers");
   }
+  for (const HeldLockRecord lock : view.held_locks()) {
+    require(lock.thread < view.threads().size() && lock.address % 4 == 0, "a lock's thread exists");
+  }
   for (const FilterRecord f : view.filters()) {
     require(f.thread < view.threads().size() && f.count > 0, "a filter's thread exists");
     require((std::uint64_t{f.first} + f.count) * 8 <= view.filter_code().size(), "filter code");

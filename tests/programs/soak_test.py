@@ -29,11 +29,10 @@ def threads(count):
             lambda s: str(sum(range(count)) + count * s))
 
 
-# Words, and what is answered when all that was told adds up to s. Not node: it holds a recursive
-# mutex while it collects garbage, which a child with other thread numbers cannot unlock
-# (docs/limits.md), and is captured so once in some thousand times.
+# Words, and what is answered when all that was told adds up to s.
 PROGRAMS = [threads(1), threads(3), threads(20),
-            (["/usr/bin/ruby", TALKERS / "talker.rb"], lambda s: f"{12502500 + 5000 * s} {s} {s}")]
+            (["/usr/bin/ruby", TALKERS / "talker.rb"], lambda s: f"{12502500 + 5000 * s} {s} {s}"),
+            (["/usr/bin/node", TALKERS / "node.js"], lambda s: f"{s} {s} true")]
 TRANSPORTS, FETCHES = ("rc", "dct"), ("ondemand", "prefetch8", "prefetch64", "eager")
 CACHES, COWS = ("none", "local"), ("cow", "copy")
 NEVER_RAN = 125  # the status of a resume that failed before the child's first instruction

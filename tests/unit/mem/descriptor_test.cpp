@@ -44,6 +44,7 @@ TEST(Descriptor, RoundTripKeepsEveryRecord) {
   same(view.pending_signals(), b.pending_signals);
   same(view.tree(), b.tree);
   same(view.filters(), b.filters);
+  same(view.held_locks(), b.held_locks);
   EXPECT_EQ(view.filter_code().size(), 24u);
   EXPECT_STREQ(view.string(view.mm().exe), "/usr/bin/example");
   EXPECT_STREQ(view.string(view.machine().kernel_release), "6.1.0");

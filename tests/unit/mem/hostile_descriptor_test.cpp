@@ -278,6 +278,12 @@ TEST(HostileDescriptor, SeccompFilters) {
   EXPECT_EQ(after([](auto& b) { b.filters[0].count = 0; }), "filters[0].count: not 1 to 4096");
   EXPECT_EQ(after([](auto& b) { b.filters[1].first = 0xffffffff; }),
             "filters[1].count: past the filter_code section");
+  EXPECT_EQ(after([](auto& b) { b.held_locks[1].thread = 2; }),
+            "held_locks[1].thread: no such thread");
+  EXPECT_EQ(after([](auto& b) { b.held_locks[1].address = 0x1008; }),
+            "held_locks[1].address: not above the previous one's");
+  EXPECT_EQ(after([](auto& b) { b.held_locks[0].address = 2; }),
+            "held_locks[0].address: not aligned");
 }
 
 TEST(HostileDescriptor, Attributes) {

@@ -67,6 +67,7 @@ inline DescriptorBuilder sample_builder() {
   constexpr std::uint64_t shared_at = shared_source_start >> page_shift;
   b.shared_runs = {{0, shared_at, 2, 0}, {7, shared_at + 7, 1, 0}};
   b.filters = {{0, 0, 0, 2}, {1, 2, 2, 1}};
+  b.held_locks = {{0x1008, 1, 0}, {0x1010, 0, 0}};
   b.filter_code = {0x20, 0x7fff000000000006, 0x7fff000000000006};
   b.add_run({page_of(heap_at), 4}, page_of(heap_at), 0);
   b.add_run({page_of(heap_at) + 4, 4}, page_of(heap_at), 1);

@@ -80,6 +80,16 @@ struct FilterRecord {
   std::uint32_t count;   ///< of instructions
 };
 static_assert(sizeof(FilterRecord) == 16);
+
+/// A mutex that a thread held, and that knows it by its number.
+struct HeldLockRecord {
+  std::uint64_t address;  ///< where its owner's number is, 32 bits
+  std::uint32_t thread;   ///< index into threads
+  std::uint32_t reserved;
+};
+static_assert(sizeof(HeldLockRecord) == 16);
+inline constexpr std::size_t max_held_locks = 4096;
+
 inline constexpr std::uint32_t filter_known_flags = 2 | 4;
 inline constexpr std::uint32_t max_filter_instructions = 4096;  // BPF_MAXINSNS
 

@@ -42,6 +42,7 @@ class DescriptorBuilder {
   std::vector<descriptor::PendingSignalRecord> pending_signals;
   std::vector<descriptor::FilterRecord> filters;
   std::vector<std::uint64_t> filter_code;
+  std::vector<descriptor::HeldLockRecord> held_locks;
   std::vector<descriptor::SharedObjectRecord> shared_objects;
   std::vector<descriptor::SharedRunRecord> shared_runs;
   std::vector<descriptor::MemberRecord> tree;  ///< of a root with members; [0] is itself
@@ -174,6 +175,7 @@ inline std::vector<DescriptorBuilder::Section> DescriptorBuilder::sections() con
   add(Tag::tree, true, tree.data(), tree.size());
   add(Tag::filters, true, filters.data(), filters.size());
   add(Tag::filter_code, true, filter_code.data(), filter_code.size());
+  add(Tag::held_locks, false, held_locks.data(), held_locks.size());
   add(Tag::strings, true, strings_.data(), strings_.size());
   for (const Foreign& f : foreign_) list.push_back({f.tag, f.flags, f.bytes});
   return list;

@@ -130,4 +130,27 @@ inline Error check_filters(const Sections& s) noexcept {
   return {};
 }
 
+/// After check_threads. Whether there is memory is for whoever writes to it to ask.
+inline Error check_held_locks(const Sections& s) noexcept {
+  if (!whole<HeldLockRecord>(s.bytes(Tag::held_locks))) {
+    return refuse("held_locks", "not whole records");
+  }
+  const auto all = s.records<HeldLockRecord>(Tag::held_locks);
+  if (all.size() > max_held_locks) return refuse("held_locks", "over 4096");
+  const std::size_t threads = s.records<ThreadRecord>(Tag::threads).size();
+  std::uint64_t last = 0;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const HeldLockRecord lock = all[i];
+    const auto bad = [i](const char* field, const char* why) {
+      return refuse(Tag::held_locks, i, field, why);
+    };
+    if (lock.thread >= threads) return bad("thread", "no such thread");
+    if (lock.address % 4 != 0) return bad("address", "not aligned");
+    if (lock.address <= last) return bad("address", "not above the previous one's");
+    last = lock.address;
+    if (lock.reserved != 0) return bad("reserved", "not zero");
+  }
+  return {};
+}
+
 }  // namespace mitosis::descriptor

@@ -50,6 +50,7 @@ enum class Tag : std::uint32_t {
   // Of attribute_records.hpp:
   filters = 23,      ///< FilterRecord, ascending by thread; of one the oldest first
   filter_code = 24,  ///< bytes: the filters' instructions, 8 bytes each (struct sock_filter)
+  held_locks = 25,   ///< HeldLockRecord, ascending by address
 };
 
 struct Header {

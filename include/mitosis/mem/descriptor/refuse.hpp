@@ -58,6 +58,8 @@ constexpr const char* name(Tag tag) noexcept {
       return "filters";
     case Tag::filter_code:
       return "filter_code";
+    case Tag::held_locks:
+      return "held_locks";
   }
   return "";
 }

@@ -14,10 +14,10 @@
 
 namespace mitosis::descriptor {
 
-/// Bounds the work on a section table; version 1 has 23 sections.
+/// Bounds the work on a section table; version 1 has 24 sections.
 inline constexpr std::uint32_t max_sections = 64;
 /// One more than the last tag known.
-inline constexpr std::uint32_t known_tags = static_cast<std::uint32_t>(Tag::filter_code) + 1;
+inline constexpr std::uint32_t known_tags = static_cast<std::uint32_t>(Tag::held_locks) + 1;
 
 /// Where each known section lies in bytes that it does not own. A section that is not there is
 /// empty.

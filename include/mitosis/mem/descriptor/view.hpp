@@ -66,6 +66,10 @@ class DescriptorView {
   [[nodiscard]] auto filters() const noexcept {
     return all<descriptor::FilterRecord>(Tag::filters);
   }
+  /// Mutexes that know their owner by its number, ascending.
+  [[nodiscard]] auto held_locks() const noexcept {
+    return all<descriptor::HeldLockRecord>(Tag::held_locks);
+  }
   [[nodiscard]] Bytes filter_code() const noexcept { return sections_.bytes(Tag::filter_code); }
   [[nodiscard]] auto shared_objects() const noexcept {
     return all<descriptor::SharedObjectRecord>(Tag::shared_objects);
@@ -137,7 +141,8 @@ inline Result<DescriptorView> DescriptorView::parse(Bytes bytes) noexcept {
                            check_shared_runs,
                            check_shared_vmas,
                            check_tree,
-                           check_filters}) {
+                           check_filters,
+                           check_held_locks}) {
     if (const Error e = check(*sections); e.code != Errc::ok) return e;
   }
   return DescriptorView(*sections);

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <mitosis/fork/user/capture/files/spare_content.hpp>
+#include <mitosis/fork/user/capture/held_locks.hpp>
 #include <mitosis/fork/user/capture/machine.hpp>
 #include <mitosis/fork/user/capture/mapped_file.hpp>
 #include <mitosis/fork/user/capture/page_runs.hpp>
@@ -17,6 +18,7 @@
 #include <mitosis/fork/user/capture/thread_state.hpp>
 #include <mitosis/fork/user/local/resume_signal.hpp>
 #include <mitosis/fork/user/local/shadow_facts.hpp>
+#include <mitosis/mem/shadow_source.hpp>
 
 #include <cstdint>
 #include <cstring>
@@ -180,6 +182,21 @@ inline void add_resume_signal(const std::vector<Mapping>& mappings, const local:
   }
 }
 
+/// Of a process that did not choose the moment. One that cannot be read is said to have none: then
+/// its pages cannot be had either.
+inline void add_held_locks(const CaptureRequest& request, int process,
+                           const std::vector<Mapping>& mappings,
+                           const std::vector<PresentRun>& present, DescriptorBuilder& builder) {
+  Result<UniqueFd> memory = open_at(process, "mem", 0);
+  if (!memory) return;
+  ShadowSource source(std::move(memory).value());
+  std::vector<std::uint32_t> numbers;
+  for (const ThreadState& thread : request.threads) numbers.push_back(thread.record.tid);
+  HeldLocks locks(source, numbers);
+  for (const Mapping& m : mappings) locks.look(m, present);
+  builder.held_locks = locks.take();
+}
+
 /// One mapping: its record and its runs.
 inline Result<void> add_mapping(const Mapping& m, const SharedMemory& shared, MappedFiles& files,
                                 RunWriter& runs, DescriptorBuilder& builder) {
@@ -292,6 +309,8 @@ inline Result<Captured> capture_shadow(const CaptureRequest& request, const Pare
       return ok.error();
     }
   }
+  if (!request.threads.empty())
+    detail::add_held_locks(request, process->get(), *mappings, present, builder);
   facts.shared.describe(builder);
   builder.tree.assign(request.tree.begin(), request.tree.end());
   builder.owners.push_back(request.self);

@@ -72,7 +72,7 @@ inline Result<Room> make_room(const DescriptorView& view, LayoutOptions options,
   const std::size_t starts = view.timers().size() + view.pending_signals().size();
   const std::size_t max_ops = fixed_ops + 2 * mappings->size() + 2 * view.files().size() +
                               threads * ops_a_thread + 2 * starts + late_ops + filter_ops(view) +
-                              mark_ops(view);
+                              mark_ops(view) + view.held_locks().size();
   const std::uint64_t program_bytes =
       whole_pages(fixed_bytes + max_ops * sizeof(Op) + mappings->size() * sizeof(uffdio_register) +
                   view.auxv().size() + threads * bytes_a_thread + filter_bytes(view) +

@@ -8,6 +8,7 @@
 #include <mitosis/fork/user/arch/restore.hpp>
 #include <mitosis/fork/user/local/packet.hpp>
 #include <mitosis/fork/user/local/resume.hpp>
+#include <mitosis/fork/user/restore/check_threads.hpp>
 #include <mitosis/fork/user/restore/program_writer.hpp>
 #include <mitosis/mem/descriptor/view.hpp>
 
@@ -67,6 +68,20 @@ inline void write_thread_memory(const descriptor::ThreadRecord& thread, bool has
   }
   if (thread.rseq_bytes != 0) {
     program.op(SYS_rseq, thread.rseq, thread.rseq_bytes, 0, thread.rseq_signature);
+  }
+}
+
+/// The mutexes that it held are its own under its new number too. After write_thread_memory, and
+/// before its first instruction.
+inline void write_held_locks(const DescriptorView& view, std::size_t thread,
+                             ProgramWriter& program) {
+  for (const descriptor::HeldLockRecord& lock : view.held_locks()) {
+    if (lock.thread != thread || !is_writable(view, lock.address, sizeof(std::uint32_t))) continue;
+    Op store = {};
+    store.nr = SYS_gettid;
+    store.at = lock.address;
+    store.flags = op_store | op_if_set;
+    program.add(store);
   }
 }
 

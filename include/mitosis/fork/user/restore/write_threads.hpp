@@ -185,6 +185,7 @@ inline void write_further_threads(const DescriptorView& view, const ThreadGates&
     detail::write_wake(gate.ready, 1, program);
     detail::write_wait(gates.open, program);
     write_thread_memory(thread, has_tid(view, thread), program);
+    write_held_locks(view, i, program);
     write_filters(view, i, program);
   }
 }

@@ -131,7 +131,9 @@ def python(agents, command):
 def told(process):
     process.stdin.write("\n")
     process.stdin.flush()
-    return process.stdout.readline()
+    said = process.stdout.readline()
+    assert said, f"it has ended with {process.wait(20)}"
+    return said
 
 
 def outside(agents, command, hooks_program):
@@ -183,14 +185,17 @@ def outside(agents, command, hooks_program):
     with program([hooks_program, "outside", "0"], agents.env(0)) as parent:
         assert parent.stdout.readline() == "ready\n"
         key = prepare(0, parent.pid, "83")
-        who, ran = told(parent).split()[:2]
+        who, ran, arc4random = told(parent).split()
         assert (who, ran) == ("outside", "-"), (who, ran)
+        drawn = {arc4random}
         for _ in range(2):
             with program([command, "resume", "0", "83", "--key", key], agents.env(1)) as child:
-                who, ran, _, of, on, handler, *_ = told(child).split()
+                who, ran, arc4random, of, on, handler, *_ = told(child).split()
+                drawn.add(arc4random)
                 assert (who, ran, of, on, handler) == ("outside", "r1r2", "0", "1", "83"), ran
                 child.stdin.close()
                 assert child.wait(20) == 0
+        assert len(drawn) == 3, drawn
         parent.stdin.close()
         assert parent.wait(20) == 0
 

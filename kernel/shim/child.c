@@ -8,6 +8,7 @@
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "shim.h"
@@ -26,29 +27,50 @@ bool mitosis_is_vvar(const struct vm_area_struct* vma) {
 
 // -- its life ------------------------------------------------------------------------------------
 
-static struct mitosis_child* allocate(struct mitosis_prepared* source) {
-  struct mitosis_child* child = kzalloc(sizeof(*child), GFP_KERNEL_ACCOUNT);
+static struct workqueue_struct* ends;
 
-  if (!child) return NULL;
-  mutex_init(&child->lock);
-  atomic_long_set(&child->users, 1);
-  child->notifier.ops = &notifier_operations;
-  kref_get(&source->references);
-  child->source = source;
-  return child;
+int mitosis_children_begin(void) {
+  ends = alloc_workqueue("mitosis_child", 0, 0);
+  return ends ? 0 : -ENOMEM;
+}
+
+// No mapping is left; what they leave behind is waited for.
+void mitosis_children_end(void) {
+  mmu_notifier_synchronize();
+  destroy_workqueue(ends);
 }
 
 static void destroy(struct mitosis_child* child) {
   if (child->core) mitosis_core_close(child->core);
-  mitosis_prepared_put(child->source);
+  mitosis_prepared_put(child->source.prepared);
+  mitosis_remote_put(child->source.remote);
   kfree(child);
 }
 
-struct mitosis_child* mitosis_child_make(struct mitosis_prepared* source) {
+static void end(struct work_struct* work) {
+  destroy(container_of(work, struct mitosis_child, end));
+}
+
+static struct mitosis_child* allocate(const struct mitosis_source* source) {
+  struct mitosis_child* child = kzalloc(sizeof(*child), GFP_KERNEL_ACCOUNT);
+
+  if (!child) return NULL;
+  mutex_init(&child->lock);
+  INIT_WORK(&child->end, end);
+  atomic_long_set(&child->users, 1);
+  child->notifier.ops = &notifier_operations;
+  child->source = *source;
+  if (source->prepared) kref_get(&source->prepared->references);
+  mitosis_remote_get(source->remote);
+  return child;
+}
+
+struct mitosis_child* mitosis_child_make(const struct mitosis_source* source,
+                                         const void* descriptor, u64 bytes) {
   struct mitosis_child* child = allocate(source);
 
   if (!child) return NULL;
-  child->core = mitosis_core_open(source->descriptor, source->descriptor_bytes, child);
+  child->core = mitosis_core_open(descriptor, bytes, child);
   if (child->core && mmu_notifier_register(&child->notifier, current->mm) == 0) return child;
   destroy(child);
   return NULL;
@@ -56,7 +78,7 @@ struct mitosis_child* mitosis_child_make(struct mitosis_prepared* source) {
 
 // The process `mm` has just been forked from the child's. Both memories are locked for writing.
 static struct mitosis_child* make_fork(struct mitosis_child* child, struct mm_struct* mm) {
-  struct mitosis_child* copy = allocate(child->source);
+  struct mitosis_child* copy = allocate(&child->source);
 
   if (!copy) return NULL;
   copy->vvar_start = child->vvar_start;
@@ -82,8 +104,9 @@ void mitosis_child_put(struct mitosis_child* child) {
   mmu_notifier_put(&child->notifier);
 }
 
+// Not to sleep in here.
 static void free_notifier(struct mmu_notifier* notifier) {
-  destroy(container_of(notifier, struct mitosis_child, notifier));
+  queue_work(ends, &container_of(notifier, struct mitosis_child, notifier)->end);
 }
 
 // -- its mappings --------------------------------------------------------------------------------
@@ -112,6 +135,13 @@ static void close_mapping(struct vm_area_struct* vma) {
   mitosis_child_put(vma->vm_private_data);
 }
 
+void mitosis_shim_read(struct mitosis_child* child, struct mitosis_read* reads, mitosis_u32 count) {
+  if (child->source.remote)
+    mitosis_remote_read(child->source.remote, reads, count);
+  else
+    mitosis_prepared_read(child->source.prepared, reads, count);
+}
+
 // A landing's pages become the child's.
 mitosis_u64 mitosis_shim_insert(struct mitosis_child* child, mitosis_u64 page, mitosis_u64 count,
                                 void* memory) {
@@ -134,17 +164,20 @@ static vm_fault_t fault(struct vm_fault* vmf) {
   int error;
 
   if (!child) return VM_FAULT_SIGBUS;
-  mutex_lock(&child->lock);
+  // To die: not NOPAGE, which would have the kernel's own accesses fault for ever.
+  if (mutex_lock_killable(&child->lock)) return VM_FAULT_SIGBUS;
   child->fault = vmf;
   error = mitosis_core_fault(child->core, vmf->pgoff);
   child->fault = NULL;
   mutex_unlock(&child->lock);
   if (!error) return VM_FAULT_NOPAGE;
   if (error == -ENOMEM) return VM_FAULT_OOM;
+  if (fatal_signal_pending(current)) return VM_FAULT_SIGBUS;
   mitosis_refuse(
       "process %d: the page at %lx cannot be had: its parent was reclaimed or has "
-      "ended\n",
-      task_tgid_nr(current), vmf->address);
+      "ended%s\n",
+      task_tgid_nr(current), vmf->address,
+      child->source.remote ? ", or its machine cannot be reached" : "");
   return VM_FAULT_SIGBUS;
 }
 

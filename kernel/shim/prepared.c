@@ -30,10 +30,10 @@ static void drop_pages(struct mitosis_prepared* prepared) {
   prepared->pages = NULL;
 }
 
-// May run where sleeping is forbidden: a child's last reference is dropped there.
 static void destroy(struct kref* references) {
   struct mitosis_prepared* prepared = container_of(references, struct mitosis_prepared, references);
 
+  mitosis_export_drop(prepared);
   drop_pages(prepared);
   kvfree(prepared->descriptor);
   kfree(prepared);
@@ -65,6 +65,11 @@ struct mitosis_prepared* mitosis_prepared_find(u64 handler) {
 
 static void revoke(struct mitosis_prepared* prepared) {
   down_write(&prepared->lock);
+  prepared->revoked = true;  // no peer is accepted from now on
+  up_write(&prepared->lock);
+  mitosis_server_revoke(prepared);
+  down_write(&prepared->lock);
+  mitosis_export_drop(prepared);
   drop_pages(prepared);
   up_write(&prepared->lock);
 }
@@ -83,19 +88,23 @@ void mitosis_prepared_end(const void* holder) {
   mutex_unlock(&table_lock);
 }
 
-int mitosis_shim_read_local(struct mitosis_child* child, mitosis_u64 index, mitosis_u64 count,
-                            void* into) {
-  struct mitosis_prepared* source = child->source;
-  int result = 0;
-  mitosis_u64 i;
+static int read_one(struct mitosis_prepared* prepared, const struct mitosis_read* read) {
+  u64 i;
 
-  down_read(&source->lock);
-  if (!source->pages)
-    result = -ESTALE;
-  else if (index > source->page_count || count > source->page_count - index)
-    result = -EINVAL;
-  for (i = 0; !result && i < count; i++)
-    memcpy_from_page(into + (i << PAGE_SHIFT), source->pages[index + i], 0, PAGE_SIZE);
-  up_read(&source->lock);
-  return result;
+  if (!prepared->pages) return -ESTALE;
+  if (read->index > prepared->page_count || read->count > prepared->page_count - read->index)
+    return -EINVAL;
+  for (i = 0; i < read->count; i++)
+    memcpy_from_page(read->into + (i << PAGE_SHIFT), prepared->pages[read->index + i], 0,
+                     PAGE_SIZE);
+  return 0;
+}
+
+void mitosis_prepared_read(struct mitosis_prepared* prepared, struct mitosis_read* reads,
+                           u32 count) {
+  u32 i;
+
+  down_read(&prepared->lock);
+  for (i = 0; i < count; i++) reads[i].result = read_one(prepared, &reads[i]);
+  up_read(&prepared->lock);
 }

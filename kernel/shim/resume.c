@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
-// RESUME: the caller becomes a child of a parent that this machine has prepared. World: kernel.
+// RESUME: the caller becomes a child of a parent of this machine or another's. World: kernel.
 // Up to the point where its memory goes, whatever fails leaves the caller as it was.
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/in.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -63,33 +64,21 @@ static int become(struct mitosis_child* child, struct file* file,
   return error;
 }
 
-int mitosis_resume_local(u64 handler) {
-  struct mitosis_prepared* prepared = mitosis_prepared_find(handler);
-  struct mitosis_image* image = NULL;
+static int resume(const struct mitosis_source* source, const void* descriptor, u64 bytes) {
+  struct mitosis_image* image;
   struct mitosis_child* child = NULL;
   struct file* file;
   int error;
 
-  if (!prepared) {
-    mitosis_refuse("resume: no handler %llu is prepared on this machine\n", handler);
-    return -ENOENT;
-  }
-  error = -EACCES;
-  if (!may_resume(prepared)) {
-    mitosis_refuse("resume: handler %llu is another user's\n", handler);
-    goto out;
-  }
-  error = -EOPNOTSUPP;
-  if (!mitosis_is_alone("resume")) goto out;
-  error = -ENOMEM;
+  if (!mitosis_is_alone("resume")) return -EOPNOTSUPP;
   image = kvzalloc(sizeof(*image), GFP_KERNEL_ACCOUNT);
-  if (!image) goto out;
-  error = mitosis_core_decode(prepared->descriptor, prepared->descriptor_bytes, image);
+  if (!image) return -ENOMEM;
+  error = mitosis_core_decode(descriptor, bytes, image);
   if (error) goto out;
   error = -EINVAL;
-  if (image->xstate_bytes != mitosis_xstate_bytes()) goto out;
+  if (!mitosis_state_fits(image)) goto out;
   error = -ENOMEM;
-  child = mitosis_child_make(prepared);
+  child = mitosis_child_make(source, descriptor, bytes);
   if (!child) goto out;
   note_vvar(child, image);
   file = anon_inode_getfile("[mitosis]", &mitosis_child_file, child, O_RDWR);
@@ -97,11 +86,54 @@ int mitosis_resume_local(u64 handler) {
   if (error) goto out;
   error = become(child, file, image);
   fput(file);
-  if (!error) error = 1;  // what the child's Prepare returns
 out:
   mitosis_child_put(child);
-  if (image) mitosis_shim_free(image->vmas);
+  mitosis_shim_free(image->vmas);
   kvfree(image);
-  mitosis_prepared_put(prepared);
+  return error ? error : 1;  // what the child's Prepare returns
+}
+
+int mitosis_resume_local(u64 handler) {
+  struct mitosis_source source = {.prepared = mitosis_prepared_find(handler)};
+  int error = -EACCES;
+
+  if (!source.prepared) {
+    mitosis_refuse("resume: no handler %llu is prepared on this machine\n", handler);
+    return -ENOENT;
+  }
+  if (may_resume(source.prepared))
+    error = resume(&source, source.prepared->descriptor, source.prepared->descriptor_bytes);
+  else
+    mitosis_refuse("resume: handler %llu is another user's\n", handler);
+  mitosis_prepared_put(source.prepared);
+  return error;
+}
+
+// The owner's machine cannot tell whose process asks: without keys, only root may.
+int mitosis_resume_remote(u32 machine, u64 handler) {
+  struct mitosis_source source = {};
+  struct sockaddr_in address;
+  const void* descriptor;
+  u64 bytes;
+  int error;
+
+  if (!capable(CAP_SYS_PTRACE)) {
+    mitosis_refuse("resume: from another machine without a key takes CAP_SYS_PTRACE\n");
+    return -EACCES;
+  }
+  error = mitosis_machine_find(machine, &address);
+  if (error) {
+    mitosis_refuse("resume: machine %u is unknown: Connect it first\n", machine);
+    return error;
+  }
+  source.remote = mitosis_remote_connect(&address, handler);
+  if (IS_ERR(source.remote)) {
+    error = PTR_ERR(source.remote);
+    mitosis_refuse("resume: machine %u, handler %llu: error %d\n", machine, handler, error);
+    return error;
+  }
+  descriptor = mitosis_remote_descriptor(source.remote, &bytes);
+  error = resume(&source, descriptor, bytes);
+  mitosis_remote_put(source.remote);
   return error;
 }

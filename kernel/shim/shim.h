@@ -10,6 +10,7 @@
 #include <linux/mutex.h>
 #include <linux/printk.h>
 #include <linux/rwsem.h>
+#include <linux/workqueue.h>
 
 #include <mitosis/fork/kernel/boundary.h>
 
@@ -26,10 +27,12 @@ struct mitosis_prepared {
   kuid_t uid, euid;
   const void* holder;  // the open device file that it ends with; null: it stays (PreparePing)
   struct rw_semaphore lock;
+  bool revoked;
   struct page** pages;  // null once it is revoked
   u64 page_count;
   void* descriptor;
   u64 descriptor_bytes;
+  struct mitosis_export* export;  // server.c's
 };
 
 struct mitosis_prepared* mitosis_prepared_make(void);
@@ -40,6 +43,32 @@ int mitosis_prepared_publish(struct mitosis_prepared* prepared);
 struct mitosis_prepared* mitosis_prepared_find(u64 handler);
 // Ends those that this file holds; null: all. When it returns, no page of them is read any more.
 void mitosis_prepared_end(const void* holder);
+
+void mitosis_prepared_read(struct mitosis_prepared* prepared, struct mitosis_read* reads,
+                           u32 count);
+
+// server.c: what of it other machines may read. `begin` with port 0: nothing.
+int mitosis_server_begin(u16 port);
+void mitosis_server_end(void);
+// When it returns, no peer reads its pages any more.
+void mitosis_server_revoke(struct mitosis_prepared* prepared);
+void mitosis_export_drop(struct mitosis_prepared* prepared);
+
+// client.c: a connection to another machine's prepared parent, which children share.
+struct mitosis_remote;
+struct sockaddr_in;
+// The descriptor is there when it returns; else an error in the pointer.
+struct mitosis_remote* mitosis_remote_connect(const struct sockaddr_in* to, u64 handler);
+struct mitosis_remote* mitosis_remote_get(struct mitosis_remote* remote);
+void mitosis_remote_put(struct mitosis_remote* remote);
+const void* mitosis_remote_descriptor(const struct mitosis_remote* remote, u64* bytes);
+void mitosis_remote_read(struct mitosis_remote* remote, struct mitosis_read* reads, u32 count);
+int mitosis_remote_ping(const struct sockaddr_in* to);
+
+// machines.c: the addresses of other machines.
+int mitosis_machine_connect(u32 machine, const char* address);
+int mitosis_machine_find(u32 machine, struct sockaddr_in* address);
+void mitosis_machines_forget(void);
 
 // pages.c: the caller's memory. Fills vmas, pages and numbers; 0 or an error, and then nothing.
 struct mitosis_capture {
@@ -55,15 +84,23 @@ void mitosis_capture_drop(struct mitosis_capture* capture);
 // state.c: the caller's registers, signals and what else is no memory.
 u64 mitosis_xstate_bytes(void);
 void mitosis_capture_state(struct mitosis_image* image, void* xstate);
+// Whether an image of another machine can be restored on this one.
+bool mitosis_state_fits(const struct mitosis_image* image);
 void mitosis_restore_state(const struct mitosis_image* image);
 
 // child.c: an address space whose pages come from a parent's.
 enum { MITOSIS_MAX_VVAR_PAGES = 16 };
+// Where its pages are: one of the two, with a reference.
+struct mitosis_source {
+  struct mitosis_prepared* prepared;
+  struct mitosis_remote* remote;
+};
 struct mitosis_child {
   struct mmu_notifier notifier;
   struct mutex lock;
   atomic_long_t users;  // mappings, and who sets it up
-  struct mitosis_prepared* source;
+  struct mitosis_source source;
+  struct work_struct end;
   void* core;
   struct vm_fault* fault;             // that is being served, under the lock
   const struct mitosis_vma* mapping;  // that is being made
@@ -72,8 +109,11 @@ struct mitosis_child {
   u64 vvar_pages;
   unsigned long vvar[MITOSIS_MAX_VVAR_PAGES];  // frames; 0: none
 };
-// Takes a reference to `source`. Registered with the caller's memory; null: no memory.
-struct mitosis_child* mitosis_child_make(struct mitosis_prepared* source);
+// Takes references of its own. Registered with the caller's memory; null: no memory.
+struct mitosis_child* mitosis_child_make(const struct mitosis_source* source,
+                                         const void* descriptor, u64 bytes);
+int mitosis_children_begin(void);
+void mitosis_children_end(void);
 void mitosis_child_put(struct mitosis_child* child);
 int mitosis_child_map(struct mitosis_child* child, struct file* file,
                       const struct mitosis_vma* mapping);
@@ -85,6 +125,7 @@ bool mitosis_is_vvar(const struct vm_area_struct* vma);
 // prepare.c, resume.c
 int mitosis_prepare(u64 handler, const void* holder);
 int mitosis_resume_local(u64 handler);
+int mitosis_resume_remote(u32 machine, u64 handler);
 
 // Whether nothing else runs in the caller's memory; says what does not.
 bool mitosis_is_alone(const char* what);

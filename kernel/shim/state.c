@@ -36,6 +36,8 @@ void mitosis_capture_state(struct mitosis_image* image, void* xstate) {
   kernel_fpu_begin();  // saves the caller's
   memcpy(xstate, &current->thread.fpu.fpstate->regs, mitosis_xstate_bytes());
   kernel_fpu_end();
+  // The kernel's own part is no child's.
+  ((struct xregs_state*)xstate)->header.xfeatures &= current->thread.fpu.fpstate->user_xfeatures;
   image->xstate = xstate;
   image->xstate_bytes = mitosis_xstate_bytes();
 
@@ -63,6 +65,32 @@ void mitosis_capture_state(struct mitosis_image* image, void* xstate) {
   image->mm = (struct mitosis_mm){mm->start_code, mm->end_code,  mm->start_data,  mm->end_data,
                                   mm->start_brk,  mm->brk,       mm->start_stack, mm->arg_start,
                                   mm->arg_end,    mm->env_start, mm->env_end};
+}
+
+// The processor refuses what it does not know by a fault in the middle of the kernel.
+bool mitosis_state_fits(const struct mitosis_image* image) {
+  const struct fpstate* own = current->thread.fpu.fpstate;
+  const struct xregs_state* x = image->xstate;
+  const struct xstate_header* own_header = &own->regs.xsave.header;
+  const char* why = NULL;
+  unsigned int i;
+
+  if (image->xstate_bytes != own->size || own->size < sizeof(*x))
+    why = "the processor's extended state has another size";
+  else if (x->header.xcomp_bv != own_header->xcomp_bv)
+    why = "the processor's extended state has another layout";
+  else if (x->header.xfeatures & ~own->user_xfeatures)
+    why = "it uses features that this processor lacks";
+  else if (x->i387.mxcsr & ~0xffffu)
+    why = "its MXCSR has bits that no processor has";
+  else if (image->thread.registers[FS_BASE] >= TASK_SIZE_MAX ||
+           image->thread.registers[GS_BASE] >= TASK_SIZE_MAX)
+    why = "a segment's base is no user address";
+  for (i = 0; !why && i < ARRAY_SIZE(x->header.reserved); i++) {
+    if (x->header.reserved[i]) why = "its extended state is malformed";
+  }
+  if (why) mitosis_refuse("resume: %s\n", why);
+  return !why;
 }
 
 static void restore_fpu(const struct mitosis_image* image) {

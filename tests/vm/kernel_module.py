@@ -52,6 +52,12 @@ def build(unit=UNIT, name="module"):
     return done.stdout.strip()
 
 
+def load(machine, module, *parameters):
+    """insmod does not load what a module needs, and modprobe no module of another folder."""
+    machine.must("modprobe", "rdma_cm")
+    machine.must("insmod", module, *parameters)
+
+
 def strict_cluster(count, **options):
     """Machines whose kernel stops at the first thing that is wrong."""
     return Cluster(count, words=STRICT, **options)

@@ -39,7 +39,7 @@ class Forks(unittest.TestCase):
         cls.machine = cls.cluster.machines[0]
 
     def setUp(self):
-        self.machine.must("insmod", self.module, "keyless=1")
+        kernel_module.load(self.machine, self.module, "keyless=1")
 
     def tearDown(self):
         self.machine.must("sh", "-c", END_ALL)
@@ -113,6 +113,15 @@ class Forks(unittest.TestCase):
         parent = self.start("parent", 78, "memory")
         self.assertEqual(self.machine.run(PROGRAM, "parent", 78, "memory"),
                          (1, "prepare: File exists\n"))
+        self.end(parent)
+
+    def test_a_module_without_prefetch(self):
+        self.tearDown()
+        unit = kernel_module.UNIT.with_name("mitosis_ondemand.cpp")
+        kernel_module.load(self.machine, kernel_module.build(unit, "ondemand"), "keyless=1")
+        self.assertIn("policy rc+ondemand+none+cow", kernel_module.log(self.machine)[-1])
+        parent = self.start("parent", 79, "memory")
+        self.assertEqual(self.resume(79), (0, "child fine\n"))
         self.end(parent)
 
     def test_a_child_prepares_itself_again(self):

@@ -14,7 +14,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NIL = 0, PREPARE = 4, RESUME_LOCAL = 5, PREPARE_PING = 7 };
+enum { NIL = 0, CONNECT = 3, PREPARE = 4, RESUME_LOCAL = 5, RESUME_REMOTE = 6, PREPARE_PING = 7 };
+struct connect_req {
+  unsigned int machine_id, nic_id;
+  const char* gid;
+};
+struct resume_remote_req {
+  unsigned int machine_id, handler_id;
+};
 enum { PAGE = 4096, PAGES = 1000, BYTES = PAGES * PAGE };
 
 static unsigned char global_bytes[64 * PAGE];
@@ -214,8 +221,22 @@ int main(int argc, char** argv) {
     printf("resume: %s\n", strerror(errno));
     return 1;
   }
+  if (strcmp(what, "connect") == 0 && argc > 3) {  // MACHINE ADDRESS
+    const struct connect_req request = {(unsigned)strtoul(argv[2], NULL, 0), 0, argv[3]};
+    if (ioctl(device, CONNECT, &request) == 0) return 0;
+    printf("connect: %s\n", strerror(errno));
+    return 1;
+  }
+  if (strcmp(what, "remote") == 0 && argc > 3) {  // MACHINE HANDLER: as child
+    const struct resume_remote_req request = {(unsigned)strtoul(argv[2], NULL, 0),
+                                              (unsigned)strtoul(argv[3], NULL, 0)};
+    ioctl(device, RESUME_REMOTE, &request);
+    printf("resume: %s\n", strerror(errno));
+    return 1;
+  }
   fprintf(stderr,
           "usage: module_program call NUMBER ARGUMENT | hold | parent HANDLER WHAT | "
-          "pinned HANDLER WHAT | child HANDLER\n");
+          "pinned HANDLER WHAT | child HANDLER | "
+          "connect MACHINE ADDRESS | remote MACHINE HANDLER\n");
   return 2;
 }

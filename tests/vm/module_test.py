@@ -14,7 +14,7 @@ import fcntl, os
 device = os.open("/dev/mitosis-syscalls", os.O_RDWR)
 print(fcntl.ioctl(device, 0), fcntl.ioctl(device, 0, 7))
 """
-EACCES, ENOTTY, EOPNOTSUPP = 13, 25, 95
+EACCES, ENOTTY = 13, 25
 
 
 class TheModule(unittest.TestCase):
@@ -26,7 +26,7 @@ class TheModule(unittest.TestCase):
         cls.machine = cls.cluster.machines[0]
 
     def setUp(self):
-        self.machine.must("insmod", self.module)
+        kernel_module.load(self.machine, self.module)
 
     def tearDown(self):
         self.machine.must("rmmod", "mitosis")
@@ -39,14 +39,6 @@ class TheModule(unittest.TestCase):
     def test_nil_from_c_and_python(self):
         self.assertEqual(self.machine.run(PROGRAM, "call", 0, 0), (0, "0 0\n"))
         self.assertEqual(self.machine.run("/usr/bin/python3", "-c", PYTHON_NIL), (0, "0 0\n"))
-
-    def test_what_is_not_built_says_so(self):
-        for number, name in ((3, "Connect"), (6, "ResumeRemote"), (8, "NilRPC")):
-            with self.subTest(name):
-                said = self.machine.run(PROGRAM, "call", number, 0)
-                self.assertEqual(said, (0, f"-1 {EOPNOTSUPP}\n"))
-                self.assertIn(f"{name} is not built into the kernel module yet",
-                              kernel_module.log(self.machine)[-1])
 
     def test_calls_without_a_key_are_off(self):
         for number in (4, 7):
@@ -94,6 +86,10 @@ class TheBuild(unittest.TestCase):
         self.refused("MITOSIS_KERNEL_MODULE(Policy<Cache<Local>>);\n", "its cache is not built yet")
         self.refused("MITOSIS_KERNEL_MODULE(Policy<Fetch<Eager>>);\n",
                      "an eager start is not built yet")
+        self.refused("MITOSIS_KERNEL_MODULE(Policy<Cow<Off>>);\n",
+                     "a prepare that copies is not built yet")
+        self.refused("MITOSIS_KERNEL_MODULE(Policy<Profile<On>>);\n",
+                     "nothing shows a profile there yet")
 
     def test_a_policy_that_a_stock_kernel_cannot_carry(self):
         self.refused("MITOSIS_KERNEL_MODULE(Policy<Transport<DCT>>);\n",

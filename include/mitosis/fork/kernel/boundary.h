@@ -81,9 +81,16 @@ mitosis_u32 mitosis_shim_machine(void);
 // were there before; below `count` where the mapping ends or memory does.
 mitosis_u64 mitosis_shim_insert(struct mitosis_child* child, mitosis_u64 page, mitosis_u64 count,
                                 void* memory);
-// Copies the captured pages of these indices. 0; -ESTALE: reclaimed; -EINVAL: never captured.
-int mitosis_shim_read_local(struct mitosis_child* child, mitosis_u64 index, mitosis_u64 count,
-                            void* into);
+// Pages that the owner captured, by its indices, into memory of allocate_pages.
+struct mitosis_read {
+  mitosis_u64 index, count;
+  void* into;
+  int result;  // 0; -ESTALE: reclaimed; -EINVAL: never captured; else the connection's end
+};
+// Carries them out with one doorbell, wherever the child's parent is, and returns when all are
+// done. At most `MITOSIS_MAX_READS`.
+enum { MITOSIS_MAX_READS = 16 };
+void mitosis_shim_read(struct mitosis_child* child, struct mitosis_read* reads, mitosis_u32 count);
 
 // -- the C++'s, for the shim ---------------------------------------------------------------------
 

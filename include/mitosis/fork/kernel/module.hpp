@@ -24,6 +24,11 @@ struct Module {
                 "use Fetch<OnDemand> or Fetch<Prefetch<N>> in a kernel module: an eager start is "
                 "not built yet");
 
+  static_assert(P::copy_on_write,
+                "use Cow<On> in a kernel module: a prepare that copies is not built yet");
+  static_assert(!P::profiled,
+                "use Profile<Off> in a kernel module: nothing shows a profile there yet");
+
   static constexpr PolicyText name = format(name_of<P>);
 
   static mitosis_u64 encode_image(const mitosis_image* image, mitosis_u64 handler,

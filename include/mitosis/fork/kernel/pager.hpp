@@ -7,8 +7,7 @@
 
 namespace mitosis::kernel {
 
-/// Everything under the child's lock. Nothing is out between two calls: the local fabric has no
-/// reads that last.
+/// Everything under the child's lock. Nothing is out between two calls: reads end within `post`.
 template <LegalPolicy P>
 class Pager {
  public:

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <mitosis/fork/kernel/allocator.hpp>
-#include <mitosis/fork/kernel/local_fabric.hpp>
+#include <mitosis/fork/kernel/fabric.hpp>
 #include <mitosis/fork/kernel/memory.hpp>
 #include <mitosis/fork/no_cache.hpp>
 #include <mitosis/fork/platform.hpp>
@@ -14,16 +14,16 @@ namespace mitosis::kernel {
 struct ChildParts {
   explicit ChildParts(mitosis_child* child) noexcept : memory(child), fabric(child) {}
   Memory memory;
-  LocalFabric fabric;
+  KernelFabric fabric;
   NoCache cache;
   CacheWaiters waiters;
 };
 
 class KernelPlatform {
  public:
-  /// The local fabric is asked for page_unavailable.
+  /// Says page_unavailable.
   struct NoFallback {
-    LocalFabric* fabric;
+    KernelFabric* fabric;
     void read(const ReadRequest& request) noexcept { fabric->refuse(request); }
   };
   using Allocator = KernelAllocator;
@@ -33,7 +33,7 @@ class KernelPlatform {
   [[nodiscard]] Allocator allocator() const noexcept { return {}; }
   Memory& memory() noexcept { return parts_->memory; }
   NoCache& cache() noexcept { return parts_->cache; }
-  LocalFabric& fabric() noexcept { return parts_->fabric; }
+  KernelFabric& fabric() noexcept { return parts_->fabric; }
   NoFallback& fallback() noexcept { return fallback_; }
   CacheWaiters& waiters() noexcept { return parts_->waiters; }
   Time now() noexcept { return Time{mitosis_shim_now()}; }

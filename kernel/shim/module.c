@@ -10,6 +10,8 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
+#include <mitosis/fork/kernel/device.h>
+
 #include "shim.h"
 
 static bool keyless;
@@ -64,6 +66,13 @@ static long resume_remote(unsigned long argument) {
   return mitosis_resume_remote(request.machine, request.handler);
 }
 
+static long reclaim(unsigned long argument) {
+  struct mitosis_reclaim request;
+
+  if (copy_from_user(&request, (const void __user*)argument, sizeof(request))) return -EFAULT;
+  return request.reserved ? -EINVAL : mitosis_prepared_reclaim(request.handler);
+}
+
 static long ping(unsigned long machine) {
   struct sockaddr_in address;
   int error = mitosis_machine_find(machine, &address);
@@ -87,8 +96,10 @@ static long mitosis_ioctl(struct file* file, unsigned int number, unsigned long 
       return prepare(file, argument, true);
     case MITOSIS_NIL_RPC:
       return ping(argument);
+    case MITOSIS_RECLAIM:
+      return reclaim(argument);
     default:
-      mitosis_refuse("there is no ioctl %u; they are 0 and 3 to 8\n", number);
+      mitosis_refuse("there is no ioctl %u; they are 0, 3 to 8 and RECLAIM\n", number);
       return -ENOTTY;
   }
 }

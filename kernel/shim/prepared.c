@@ -88,6 +88,30 @@ void mitosis_prepared_end(const void* holder) {
   mutex_unlock(&table_lock);
 }
 
+bool mitosis_prepared_is_ours(const struct mitosis_prepared* prepared) {
+  return capable(CAP_SYS_PTRACE) ||
+         (uid_eq(current_uid(), prepared->uid) && uid_eq(current_euid(), prepared->euid));
+}
+
+int mitosis_prepared_reclaim(u64 handler) {
+  struct mitosis_prepared* prepared;
+  int error = 0;
+
+  mutex_lock(&table_lock);
+  prepared = xa_load(&table, handler);
+  if (!prepared) {
+    error = -ENOENT;
+  } else if (!mitosis_prepared_is_ours(prepared)) {
+    error = -EACCES;
+  } else {
+    xa_erase(&table, handler);
+    revoke(prepared);
+    mitosis_prepared_put(prepared);
+  }
+  mutex_unlock(&table_lock);
+  return error;
+}
+
 static int read_one(struct mitosis_prepared* prepared, const struct mitosis_read* read) {
   u64 i;
 

@@ -11,11 +11,6 @@
 
 #include "shim.h"
 
-static bool may_resume(const struct mitosis_prepared* prepared) {
-  return capable(CAP_SYS_PTRACE) ||
-         (uid_eq(current_uid(), prepared->uid) && uid_eq(current_euid(), prepared->euid));
-}
-
 // The frames of the clock's pages, out of the caller's own mapping, which is about to go.
 static void note_vvar(struct mitosis_child* child, const struct mitosis_image* image) {
   struct mm_struct* mm = current->mm;
@@ -101,7 +96,7 @@ int mitosis_resume_local(u64 handler) {
     mitosis_refuse("resume: no handler %llu is prepared on this machine\n", handler);
     return -ENOENT;
   }
-  if (may_resume(source.prepared))
+  if (mitosis_prepared_is_ours(source.prepared))
     error = resume(&source, source.prepared->descriptor, source.prepared->descriptor_bytes);
   else
     mitosis_refuse("resume: handler %llu is another user's\n", handler);

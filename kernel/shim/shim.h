@@ -43,6 +43,10 @@ int mitosis_prepared_publish(struct mitosis_prepared* prepared);
 struct mitosis_prepared* mitosis_prepared_find(u64 handler);
 // Ends those that this file holds; null: all. When it returns, no page of them is read any more.
 void mitosis_prepared_end(const void* holder);
+// The same for one. 0, -ENOENT or -EACCES.
+int mitosis_prepared_reclaim(u64 handler);
+// Whether the caller is its user, or may read any process.
+bool mitosis_prepared_is_ours(const struct mitosis_prepared* prepared);
 
 void mitosis_prepared_read(struct mitosis_prepared* prepared, struct mitosis_read* reads,
                            u32 count);

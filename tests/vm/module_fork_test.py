@@ -155,6 +155,22 @@ class Forks(unittest.TestCase):
         self.assertEqual(self.resume(83)[1], "child waits\nchild fine\n")
         self.end(parent)
 
+    def test_a_reclaim_in_mid_run(self):
+        parent = self.start("pinned", 87, "wait")
+        self.machine.must("rm", "-f", "/run/go")
+        said = self.begin("/run/bus", "sh", "-c", f"{PROGRAM} child 87; echo status $?")
+        self.assertEqual(said, "child waits\n")
+        self.assertEqual(self.machine.run("setpriv", "--reuid=65534", "--clear-groups", PROGRAM,
+                                          "reclaim", 87), (1, "reclaim: Permission denied\n"))
+        self.assertEqual(self.machine.run(PROGRAM, "reclaim", 87), (0, "reclaim: done\n"))
+        self.machine.must("touch", "/run/go")
+        self.machine.must("sh", "-c", "until grep -q status /run/bus; do sleep 0.05; done")
+        self.assertIn(f"status {128 + SIGBUS}", self.machine.must("cat", "/run/bus"))
+        gone = "No such file or directory\n"
+        self.assertEqual(self.machine.run(PROGRAM, "reclaim", 87), (1, "reclaim: " + gone))
+        self.assertEqual(self.resume(87), (1, "resume: " + gone))
+        self.machine.must("kill", "-0", parent)  # it runs on
+
     def test_several_threads_are_refused_by_name(self):
         self.assertEqual(self.machine.run(PROGRAM, "parent", 84, "threads"),
                          (1, "prepare: Operation not supported\n"))

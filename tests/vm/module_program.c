@@ -3,6 +3,8 @@
 // As a parent it fills every kind of memory, prepares, overwrites it all, and stays; a child checks
 // that it has what was there at prepare, and then does what the parent was told.
 #define _GNU_SOURCE
+#include <mitosis/fork/kernel/device.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -221,6 +223,12 @@ int main(int argc, char** argv) {
     printf("resume: %s\n", strerror(errno));
     return 1;
   }
+  if (strcmp(what, "reclaim") == 0 && argc > 2) {  // HANDLER
+    const struct mitosis_reclaim request = {strtoul(argv[2], NULL, 0), 0};
+    const int result = ioctl(device, MITOSIS_RECLAIM, &request);
+    printf("reclaim: %s\n", result == 0 ? "done" : strerror(errno));
+    return result == 0 ? 0 : 1;
+  }
   if (strcmp(what, "connect") == 0 && argc > 3) {  // MACHINE ADDRESS
     const struct connect_req request = {(unsigned)strtoul(argv[2], NULL, 0), 0, argv[3]};
     if (ioctl(device, CONNECT, &request) == 0) return 0;
@@ -237,6 +245,6 @@ int main(int argc, char** argv) {
   fprintf(stderr,
           "usage: module_program call NUMBER ARGUMENT | hold | parent HANDLER WHAT | "
           "pinned HANDLER WHAT | child HANDLER | "
-          "connect MACHINE ADDRESS | remote MACHINE HANDLER\n");
+          "reclaim HANDLER | connect MACHINE ADDRESS | remote MACHINE HANDLER\n");
   return 2;
 }

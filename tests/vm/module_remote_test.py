@@ -102,6 +102,12 @@ class Remote(unittest.TestCase):
         self.other.must("touch", "/run/go")
         self.assertEqual(self.end_of(self.other, "/run/waits"), f"status {128 + SIGBUS}\n")
 
+    def test_a_reclaim_in_mid_run(self):
+        self.waiting_child(81)
+        self.assertEqual(self.owner.run(PROGRAM, "reclaim", 81), (0, "reclaim: done\n"))
+        self.other.must("touch", "/run/go")
+        self.assertEqual(self.end_of(self.other, "/run/waits"), f"status {128 + SIGBUS}\n")
+
     def test_an_owner_that_cannot_be_reached(self):
         self.waiting_child(79)
         self.cluster.switch.unplug(0)

@@ -32,6 +32,8 @@ class LandingPool {
     if (at == MAP_FAILED) return;  // every acquire says "none is free"
     memory_ = static_cast<std::uint8_t*>(at);
     bytes_ = bytes;
+    // A process that is forked off (a capturer) would be given copies of all that is pinned.
+    if (registrar != nullptr) ::madvise(at, bytes, MADV_DONTFORK);
     windows_ = RegisteredWindows(registrar, MutableBytes(memory_, bytes_));
     std::uint8_t* next = memory_;
     for (std::size_t i = 0; i < large_blocks; ++i, next += max_read_pages * page_size) {

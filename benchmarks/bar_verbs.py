@@ -31,7 +31,7 @@ from cluster import Cluster  # noqa: E402
 from parent_program import prepare  # noqa: E402
 
 PEER = str(BUILD / "tests/vm/verbs_peer")
-ROUNDS = 5
+ROUNDS = 3
 MIB = 4
 
 
@@ -59,12 +59,13 @@ def reads(owner, reader):
         time.sleep(0.1)
     rows = {"read_latency": [], "read_bandwidth": []}
     for _ in range(ROUNDS):
-        floor = perftest(owner, reader, "ib_read_lat", "-s", "4096", "-n", "2000")[4]
+        floor = perftest(owner, reader, "ib_read_lat", "-s", "4096", "-n", "1000")[4]
         rows["read_latency"].append((ours(owner, reader, "latency"), floor))
         # As many bytes under way as ours has: it is the network's queues that are measured else.
-        floor = perftest(owner, reader, "ib_read_bw", "-s", "65536", "-n", "640", "-t", "32", "-o",
+        floor = perftest(owner, reader, "ib_read_bw", "-s", "65536", "-n", "320", "-t", "32", "-o",
                          "16", "--report_gbits")[3] * 1000 / 8
         rows["read_bandwidth"].append((ours(owner, reader, "bandwidth"), floor))
+        print(*(f"{name}: {pairs[-1]}" for name, pairs in rows.items()), flush=True)
     owner.must("sh", "-c", "kill $(cat /run/pid)")
     return rows
 
@@ -78,6 +79,7 @@ def resumes(machines, *options):
         began = time.monotonic()
         status, said = agents.mitosis(machines[1], "resume", "0", "7", env={"MITOSIS_KEY": key})
         taken.append((time.monotonic() - began) * 1000)
+        print(f"resume {options}: {taken[-1]:.0f} ms", flush=True)
         if (status, said) != (5, f"child {data} vm1\n"):
             raise RuntimeError(f"a resume failed: {status} {said}")
     agents.stop()

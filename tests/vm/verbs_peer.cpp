@@ -168,7 +168,7 @@ int measure_latency(const std::string& host) {
   Reader reader(host, false, false);
   if (!reader.warm_up()) return fail("no read goes by RDMA");
   std::vector<std::uint64_t> times;
-  for (std::uint64_t i = 0; i < 2000; ++i) {
+  for (std::uint64_t i = 0; i < 1000; ++i) {
     const ReadRequest r = reader.request(i % 1024 * page_size, page_size);
     const Time began = tcp::monotonic_now();
     reader.fabric().post(Span<const ReadRequest>(&r, 1));
@@ -185,7 +185,7 @@ int measure_latency(const std::string& host) {
 
 /// 64 KiB reads in batches of 16, two of which are open, in MB (10^6 bytes) a second.
 int measure_bandwidth(const std::string& host) {
-  constexpr std::uint64_t batches = 40, batch = 16, length = 65536;
+  constexpr std::uint64_t batches = 20, batch = 16, length = 65536;
   Reader reader(host, false, false);
   if (!reader.warm_up()) return fail("no read goes by RDMA");
   reader.patience_ms = 60'000;

@@ -89,9 +89,11 @@ class Errands {
       Answer answer = errand();
       lock.lock();
       answers_.push_back(std::move(answer));
-      any_.store(true, std::memory_order_release);
+      // In this order: whoever sees `any_` takes the event back, which must be there by then, or
+      // it would stay for ever.
       const std::uint64_t one = 1;
       (void)!::write(ready_.get(), &one, sizeof one);
+      any_.store(true, std::memory_order_release);
     }
   }
 

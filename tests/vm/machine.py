@@ -45,7 +45,7 @@ class Machine:
             if os.path.exists(path):
                 os.unlink(path)
         arguments = " ".join([
-            "console=ttyS0 quiet panic=-1 oops=panic random.trust_cpu=on", self._words,
+            "console=ttyS0 quiet panic=-1 oops=panic no_timer_check random.trust_cpu=on", self._words,
             f"vm.number={self.number} vm.serve={HERE / 'serve.py'}"])
         self._process = subprocess.Popen([
             "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max",

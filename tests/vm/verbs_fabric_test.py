@@ -51,6 +51,9 @@ class VerbsFabric(unittest.TestCase):
     def test_bytes_are_the_owners(self):
         self.check("bytes")
 
+    def test_every_completion_wakes_who_sleeps_for_it(self):
+        self.check("wake_ups")
+
     def test_rdma_cm_connects_too(self):
         self.check("bytes_by_cm")
 

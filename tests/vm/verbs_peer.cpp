@@ -73,6 +73,28 @@ int check_wrong_target_key(Reader& reader) {
   return 0;
 }
 
+/// Every completion wakes who sleeps for it, whenever it comes: before the fabric looks for it,
+/// while it gets ready to sleep, or later; and whatever the other connection has left behind.
+int check_wake_ups(Reader& reader) {
+  if (!reader.warm_up()) return fail("no read goes by RDMA");
+  reader.patience_ms = 5000;
+  for (useconds_t i = 0; i < 400; ++i) {
+    ReadRequest r = reader.request(0, page_size);
+    r.lane = i % 3 == 0 ? Lane::bulk : Lane::demand;
+    reader.fabric().post(Span<const ReadRequest>(&r, 1));
+    ::usleep(i * 37 % 2000);
+    for (ReadCompletion done;;) {
+      if (reader.fabric().poll(Span<ReadCompletion>(&done, 1), tcp::monotonic_now()) > 0) {
+        if (done.status != Errc::ok) return fail("a read");
+        break;
+      }
+      const bool at_once = reader.fabric().next_deadline() <= tcp::monotonic_now();
+      if (!at_once && !reader.sleep()) return fail("nothing woke the reader up");
+    }
+  }
+  return 0;
+}
+
 /// The target is revoked while reads are on their way. Once the owner has said so nothing is read.
 int check_revoke(Reader& reader) {
   if (!reader.warm_up()) return fail("no read goes by RDMA");
@@ -229,6 +251,7 @@ int run(std::string_view what, const std::string& host) {
   if (what == "wrong_remote_key") return check_wrong_remote_key(reader);
   if (what == "guessed_address") return check_guessed_address(reader);
   if (what == "wrong_target_key") return check_wrong_target_key(reader);
+  if (what == "wake_ups") return check_wake_ups(reader);
   if (what == "revoke") return check_revoke(reader);
   if (what == "thousand_connections" || what == "hundred_by_cm")
     return check_connections(reader, what == "hundred_by_cm" ? 100 : 1000);

@@ -185,10 +185,10 @@ class Reader final : public verbs::ControlPath {
       if (count == 0) sleep();
     }
   }
-  /// Until the fabric has something to do.
-  void sleep() {
+  /// Until the fabric has something to do; false: nothing woke it up, its deadline did.
+  bool sleep() {
     pollfd waiting{fabric_->wait_fd(), POLLIN, 0};
-    ::poll(&waiting, 1, tcp::timeout_ms(fabric_->next_deadline(), tcp::monotonic_now()));
+    return ::poll(&waiting, 1, tcp::timeout_ms(fabric_->next_deadline(), tcp::monotonic_now())) > 0;
   }
   /// Whether the read's bytes are the owner's.
   [[nodiscard]] static bool right(const ReadRequest& r) {

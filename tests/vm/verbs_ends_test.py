@@ -107,6 +107,18 @@ class Ends(unittest.TestCase):
         self.assertEqual((status, said), (5, f"child {data} vm1\n"),
                          self.agents.log(self.machines[1]))
 
+    def test_workers_that_are_killed_cost_no_byte(self):
+        owner, reader = self.machines[0], self.machines[1]
+        key, data = prepare(self.agents, owner, 55, POLICY, 2)
+        begun = self.begin_slow_child(reader, 55, key)
+        told = "handler 55 is registered"
+        for machine in (reader, owner):
+            machine.must("pkill", "-KILL", "-x", "mitosis-worker")
+        self.assertEqual(reader.finish(begun), (5, f"child {data} vm1\n"),
+                         self.agents.log(reader))
+        # The new one has registered it anew.
+        self.assertEqual(self.agents.log(owner).count(told), 2, self.agents.log(owner))
+
     def test_z_a_dead_machine_ends_the_children_of_its_parents(self):
         """The last one: the machine does not come back."""
         key, _ = prepare(self.agents, self.machines[0], 54, POLICY, 4)

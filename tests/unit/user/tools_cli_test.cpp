@@ -65,11 +65,16 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Call{"connect", {"connect", "1", "10.0.0.1:7411"}, 1},
                     Call{"prepare", {"prepare", "--pid", "1", "--handler", "7"}, 1},
                     Call{"resume", {"resume", "1", "73", "--key", key}, 125},
-                    Call{"resume_of_ones_own", {"resume", "1", "73"}, 125},
                     Call{"spawn", {"spawn", "1", "73", "--key", key}, 1}, Call{"ps", {"ps"}, 1},
                     Call{"reclaim", {"reclaim", "1"}, 1}, Call{"stats", {"stats", "--json"}, 1},
                     Call{"nil", {"nil"}, 1}),
     [](const auto& info) { return std::string(info.param.name); });
+
+TEST(Cli, NoKeyIsNoWrongUsageForTheHandlerMayBeOnesOwn) {
+  const Outcome outcome = run_command({"resume", "1", "73"});
+  EXPECT_EQ(outcome.status, 125);
+  EXPECT_TRUE(contains(outcome.err, no_agent)) << outcome.err;
+}
 
 TEST(Cli, WrongUsageIsTwoAndNamesTheArgument) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {

@@ -67,24 +67,22 @@ inline Result<UniqueFd> open_device() noexcept {
   return device;
 }
 
-/// Whether the process that began to listen at the other end has died: what still holds its socket
-/// open is the guard of a killed agent (unix(7): SO_PEERCRED is as of listen(2)).
-inline bool listener_has_died(const local::Channel& connection) noexcept {
-  ucred who = {};
-  socklen_t bytes = sizeof who;
-  const int got = ::getsockopt(connection.fd(), SOL_SOCKET, SO_PEERCRED, &who, &bytes);
-  return got == 0 && who.pid > 0 && ::kill(who.pid, 0) != 0 && errno == ESRCH;
+/// Whether an agent serves the connection. What else may hold its socket open: the guard of a
+/// killed agent, and for a moment whatever of one has not ended yet.
+inline bool is_served(const local::Channel& connection) {
+  constexpr std::chrono::milliseconds patience{500};
+  return connection.call<local::Done>(local::Nil{}, local::within(patience)).ok();
 }
 
-/// Removes the socket of an agent that died; one that still runs is left alone. A guard that ends a
-/// killed agent's children is waited for.
+/// Removes the socket of an agent that died; one that still runs is left alone. What is left of a
+/// killed one is waited for, as its guard, which ends its children.
 inline Result<UniqueFd> open_local_socket(const std::string& path) {
   if (const auto slash = path.rfind('/'); slash != std::string::npos && slash > 0) {
     ::mkdir(path.substr(0, slash).c_str(), 0755);
   }
   const auto until = std::chrono::steady_clock::now() + 2 * Keeper::stop_deadline;
   while (const auto other = local::connect(path, std::chrono::milliseconds(200))) {
-    if (!listener_has_died(*other) || std::chrono::steady_clock::now() > until) {
+    if (is_served(*other) || std::chrono::steady_clock::now() > until) {
       return Error(Errc::invalid_argument, (path + ": another agent listens there").c_str())
           .in("start the agent");
     }

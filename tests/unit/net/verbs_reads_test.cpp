@@ -85,7 +85,7 @@ class ReadQueueTest : public testing::Test {
 };
 
 TEST_F(ReadQueueTest, OneSignalledReadEndsAllBeforeIt) {
-  for (std::uint64_t cookie : {10, 11, 12}) queue_.push(read_of(cookie));
+  for (const std::uint64_t cookie : {10u, 11u, 12u}) queue_.push(read_of(cookie));
   EXPECT_EQ(open_all(), 2u);
   queue_.succeed_to(1, Ended{ended_});
   EXPECT_EQ(ended_, (std::vector<std::uint64_t>{10, 11}));

@@ -13,7 +13,7 @@
 using namespace mitosis;
 
 constexpr std::uint64_t service = 42;
-constexpr std::uint32_t page = 4096;  // what is exposed, at offset 0; messages are behind it
+constexpr std::size_t page = 4096;  // what is exposed, at offset 0; messages are behind it
 
 static int fail(const Error& error) {
   return std::fprintf(stderr, "pooled: %s\n", describe(error).c_str()), 1;

@@ -230,7 +230,7 @@ void Switchboard<Links>::carry_out(ProcessId id, Process& process, const Request
       Queue* const queue = queue_of(id, request.queue);
       if (queue == nullptr) return refuse(Errc::invalid_argument);
       if (request.op == Op::close) {
-        erase_queue(request.queue, /*tell=*/true);
+        erase_queue(request.queue, /*tell_peer=*/true);
         return refuse(Errc::ok);
       }
       if (queue->lost) return refuse(Errc::connection_lost);
@@ -567,7 +567,7 @@ void Switchboard<Links>::detach(ProcessId id) {
   for (const auto& [number, queue] : queues_) {
     if (queue.process == id) mine.push_back(number);
   }
-  for (const std::uint32_t number : mine) erase_queue(number, /*tell=*/true);
+  for (const std::uint32_t number : mine) erase_queue(number, /*tell_peer=*/true);
   for (auto service = services_.begin(); service != services_.end();) {
     if (service->second.process != id) {
       ++service;

@@ -30,7 +30,8 @@ class Greeter {
   };
 
   /// `peers` must outlive it; close them before it is destroyed, or it waits for a call.
-  Greeter(Peers& peers, std::vector<MachineId> machines) : Greeter(peers, machines, Options()) {}
+  Greeter(Peers& peers, std::vector<MachineId> machines)
+      : Greeter(peers, std::move(machines), Options()) {}
   Greeter(Peers& peers, std::vector<MachineId> machines, Options options)
       : thread_([&peers, options, left = std::move(machines)](const std::stop_token& stop) mutable {
           greet(peers, left, options, stop);

@@ -141,7 +141,7 @@ class Switchboard {
   void deliver(ProcessId id, Process& process);
   void make_queue(ProcessId id, std::uint64_t cookie, const ServiceName& name, const Known& known);
   void lose_queue(std::uint32_t number, Queue& queue);
-  void erase_queue(std::uint32_t number, bool tell);
+  void erase_queue(std::uint32_t number, bool tell_peer);
   void forget_if_done(const ServiceName& name);
   void release_if_done(ProcessId id);
   void on_data(MachineId peer, const Message& message, Bytes payload);

@@ -56,7 +56,7 @@ class Image:
 
 
 class Soak(ProgramTest):
-    agent_options = ("--lease", "20s", "--page-deadline", "20s")
+    agent_options = ("--lease", "60s", "--page-deadline", "20s")
 
     def setUp(self):
         self.dice = random.Random(SEED)

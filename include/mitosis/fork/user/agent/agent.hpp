@@ -67,9 +67,9 @@ inline Result<UniqueFd> open_device() noexcept {
   return device;
 }
 
-/// Whether an agent serves the connection. What else may hold its socket open: the guard of a
+/// Whether an agent is at its other end. What else may hold its socket open: the guard of a
 /// killed agent, and for a moment whatever of one has not ended yet.
-inline bool is_served(const local::Channel& connection) {
+inline bool agent_answers(const local::Channel& connection) {
   constexpr std::chrono::milliseconds patience{500};
   return connection.call<local::Done>(local::Nil{}, local::within(patience)).ok();
 }
@@ -82,7 +82,7 @@ inline Result<UniqueFd> open_local_socket(const std::string& path) {
   }
   const auto until = std::chrono::steady_clock::now() + 2 * Keeper::stop_deadline;
   while (const auto other = local::connect(path, std::chrono::milliseconds(200))) {
-    if (is_served(*other) || std::chrono::steady_clock::now() > until) {
+    if (agent_answers(*other) || std::chrono::steady_clock::now() > until) {
       return Error(Errc::invalid_argument, (path + ": another agent listens there").c_str())
           .in("start the agent");
     }

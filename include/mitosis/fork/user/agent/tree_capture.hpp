@@ -11,7 +11,7 @@
 #include <mitosis/fork/user/agent/capturer.hpp>
 #include <mitosis/fork/user/agent/has_ended.hpp>
 #include <mitosis/fork/user/agent/left_open.hpp>
-#include <mitosis/fork/user/agent/lifeline_of.hpp>
+#include <mitosis/fork/user/agent/lifeline_for.hpp>
 #include <mitosis/fork/user/agent/proc_children.hpp>
 #include <mitosis/fork/user/agent/worker.hpp>
 #include <mitosis/fork/user/capture/tree_check.hpp>

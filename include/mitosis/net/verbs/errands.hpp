@@ -64,12 +64,14 @@ class Errands {
   [[nodiscard]] bool ready() const noexcept { return any_.load(std::memory_order_acquire); }
   /// Does what the answers say.
   void finish() {
-    if (!any_.exchange(false, std::memory_order_acq_rel)) return;
-    std::uint64_t count = 0;
-    (void)!::read(ready_.get(), &count, sizeof count);
+    if (!ready()) return;
     std::vector<Answer> answers;
     {
+      // Under the lock, as in `work`: the flag, the event and the answers change together.
       const std::lock_guard lock(mutex_);
+      std::uint64_t count = 0;
+      (void)!::read(ready_.get(), &count, sizeof count);
+      any_.store(false, std::memory_order_release);
       answers.swap(answers_);
     }
     for (const Answer& answer : answers) answer();
@@ -89,11 +91,10 @@ class Errands {
       Answer answer = errand();
       lock.lock();
       answers_.push_back(std::move(answer));
-      // In this order: whoever sees `any_` takes the event back, which must be there by then, or
-      // it would stay for ever.
+      // The flag first: whoever the event wakes looks at it.
+      any_.store(true, std::memory_order_release);
       const std::uint64_t one = 1;
       (void)!::write(ready_.get(), &one, sizeof one);
-      any_.store(true, std::memory_order_release);
     }
   }
 

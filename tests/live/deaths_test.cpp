@@ -41,6 +41,19 @@ TEST_F(Deaths, a_machine_that_dies_in_mid_transfer) {
   EXPECT_THAT(cluster.refused_child(2, prepared).text, HasSubstr("no such handler"));
 }
 
+TEST_F(Deaths, the_next_agent_has_a_killed_ones_shadows_reaped) {
+  Puppet parent = cluster.filled(1, 100);
+  const int pid = parent.process().pid();
+  (void)cluster.must_prepare(1, parent);
+  (void)cluster.must_prepare(1, parent);
+  cluster.machines().crash(1);
+  EXPECT_EQ(testbed::children_of(pid).size(), 2u) << "nobody is there to do it";
+  ASSERT_TRUE(cluster.machines().start(1).ok());
+  EXPECT_TRUE(eventually([&] { return testbed::children_of(pid).empty(); }));
+  EXPECT_EQ(parent.ask("check"), "ok 100");
+  EXPECT_EQ(parent.end(), 0);
+}
+
 TEST_F(Deaths, a_machine_that_falls_silent) {
   Puppet parent = cluster.filled(1, 8192);
   const Prepared prepared = cluster.must_prepare(1, parent, no_prefetch);

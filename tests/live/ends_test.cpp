@@ -72,6 +72,23 @@ TEST_F(Ends, a_reclaimed_handler_can_be_prepared_again) {
   EXPECT_EQ(cluster.wait_until_clean(), "");
 }
 
+TEST_F(Ends, a_parent_that_does_not_call_again_keeps_no_zombie) {
+  Puppet parent = cluster.filled(1, 100);
+  const int pid = parent.process().pid();
+  const Prepared first = cluster.must_prepare(1, parent), second = cluster.must_prepare(1, parent);
+  ASSERT_EQ(testbed::children_of(pid).size(), 2u);
+  ASSERT_EQ(reclaim(first).status, 0);
+  EXPECT_TRUE(eventually([&] { return testbed::children_of(pid).size() == 1; }));
+  Puppet child = cluster.child(2, second);
+  EXPECT_EQ(child.ask("check"), "ok 100") << "the other shadow is left alone";
+  EXPECT_EQ(child.end(), 0);
+  ASSERT_EQ(reclaim(second).status, 0);
+  EXPECT_TRUE(eventually([&] { return testbed::children_of(pid).empty(); }));
+  EXPECT_EQ(parent.ask("check"), "ok 100");
+  EXPECT_EQ(parent.end(), 0);
+  EXPECT_EQ(cluster.wait_until_clean(), "");
+}
+
 // ---- leases -------------------------------------------------------------------------------------
 
 class Leases : public Ends {

@@ -19,6 +19,8 @@
 
 namespace mitosis::agent {
 
+class ShadowReaper;
+
 /// Thread-safe. Takes part in the lease: a parent whose process has exited is reclaimed when
 /// nobody has used it for `lease`.
 class Parents {
@@ -28,6 +30,8 @@ class Parents {
 
   /// Tells `observer`, which must outlive it, of parents from now on; before the first one.
   void observe(TargetObserver* observer) noexcept { observer_ = observer; }
+  /// Tells `reaper`, which must outlive it, of shadows that it ends from now on.
+  void reap_with(ShadowReaper* reaper) noexcept { reaper_ = reaper; }
   /// Reserves a handler id and draws its key and generation.
   Result<std::shared_ptr<Parent>> reserve(HandlerId handler, std::uint32_t uid, int pid,
                                           std::string policy, bool copy, std::uint32_t flags = 0);
@@ -74,6 +78,7 @@ class Parents {
   TargetTable& targets_;
   const Clock::duration lease_;
   TargetObserver* observer_ = nullptr;
+  ShadowReaper* reaper_ = nullptr;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::uint64_t, std::shared_ptr<Parent>> parents_;

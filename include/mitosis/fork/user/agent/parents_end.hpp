@@ -8,6 +8,7 @@
 
 #include <mitosis/fork/user/agent/has_ended.hpp>
 #include <mitosis/fork/user/agent/parents.hpp>
+#include <mitosis/fork/user/agent/shadow_reaper.hpp>
 #include <mitosis/fork/user/local/prepare.hpp>
 
 #include <iterator>
@@ -64,6 +65,7 @@ inline void Parents::end_access(Parent& parent) {
   }
   if (parent.shadow_pidfd) {
     ::syscall(SYS_pidfd_send_signal, parent.shadow_pidfd.get(), SIGKILL, nullptr, 0);
+    if (reaper_ != nullptr) reaper_->expect(parent.shadow_pid, parent.shadow_pidfd.get());
   }
   parent.lifeline.reset();
 }

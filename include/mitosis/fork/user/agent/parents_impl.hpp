@@ -12,6 +12,7 @@
 #include <mitosis/fork/user/agent/parents.hpp>
 #include <mitosis/fork/user/agent/sealed_memfd.hpp>
 #include <mitosis/fork/user/agent/served_memory.hpp>
+#include <mitosis/fork/user/agent/shadow_reaper.hpp>
 #include <mitosis/fork/user/local/prepare.hpp>
 
 #include <algorithm>
@@ -116,6 +117,7 @@ inline void Parents::abandon(const std::shared_ptr<Parent>& parent) {
   const auto it = parents_.find(static_cast<std::uint64_t>(parent->handler));
   if (it != parents_.end() && it->second == parent) drop(it);
   parent->state = Parent::State::failed;
+  if (reaper_ != nullptr) reaper_->look_around();  // its capture may have left a shadow half-made
   changed_.notify_all();
 }
 

@@ -16,6 +16,7 @@
 #include <mitosis/fork/user/agent/rdma_side.hpp>
 #include <mitosis/fork/user/agent/refusal_log.hpp>
 #include <mitosis/fork/user/agent/service.hpp>
+#include <mitosis/fork/user/agent/shadow_reaper.hpp>
 #include <mitosis/fork/user/agent/spawner.hpp>
 #include <mitosis/fork/user/agent/state_table.hpp>
 #include <mitosis/mem/cache_registry.hpp>
@@ -54,6 +55,7 @@ class Worker {
   const int device;
   TargetTable targets;
   std::unique_ptr<RdmaSide> rdma;  ///< null with --fabric tcp
+  ShadowReaper shadow_reaper;
   Parents parents;
   PendingPrepares prepares;
   CaptureTurns capture_turns;

@@ -73,7 +73,9 @@ inline Worker::Worker(const AgentOptions& o, StateTable& t, Inheritance inherite
       parents(t, targets, o.lease),
       caches(o.memory_budget, static_cast<std::uint64_t>(o.cache_idle.count()) * 1'000'000),
       service_(parents, targets),
-      reads_(targets) {}
+      reads_(targets) {
+  parents.reap_with(&shadow_reaper);
+}
 
 inline Result<std::unique_ptr<Worker>> Worker::start(const AgentOptions& options, StateTable& table,
                                                      Inheritance inherited) {

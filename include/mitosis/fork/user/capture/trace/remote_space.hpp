@@ -10,11 +10,10 @@
 
 #include <mitosis/base/span.hpp>
 #include <mitosis/fork/user/arch/trace.hpp>
-#include <mitosis/fork/user/capture/proc_maps.hpp>
+#include <mitosis/fork/user/capture/trace/system_call_site.hpp>
 #include <mitosis/fork/user/capture/trace/tracee.hpp>
 #include <mitosis/mem/page.hpp>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -34,7 +33,8 @@ class RemoteSpace {
       return fd;
     }();
     if (!memory) return memory.error();
-    const Result<std::uint64_t> instruction = find_instruction(tracee, memory->get());
+    const Result<std::uint64_t> instruction =
+        find_system_call(tracee.leader(), tracee.process(), memory->get());
     if (!instruction) return instruction.error();
     bytes = (bytes + page_size - 1) & ~(page_size - 1);
     const auto at =
@@ -138,35 +138,6 @@ class RemoteSpace {
         instruction_(instruction),
         base_(base),
         bytes_(bytes) {}
-
-  static bool is_instruction(int memory, std::uint64_t at) noexcept {
-    auto bytes = arch::syscall_instruction;
-    return ::pread(memory, bytes.data(), bytes.size(), static_cast<off_t>(at)) ==
-               static_cast<ssize_t>(bytes.size()) &&
-           bytes == arch::syscall_instruction;
-  }
-  /// The one that the leader waits behind, or one of the vdso.
-  static Result<std::uint64_t> find_instruction(Tracee& tracee, int memory) {
-    const std::uint64_t behind = tracee.leader().own_registers()[arch::reg_rip];
-    const std::uint64_t here = behind - arch::syscall_instruction.size();
-    if (is_instruction(memory, here)) return here;
-    const Result<std::vector<char>> text = read_at(tracee.process(), "maps", max_maps_text);
-    if (!text) return text.error();
-    const Result<std::vector<Mapping>> mappings = parse_maps(view(*text));
-    if (!mappings) return mappings.error();
-    for (const Mapping& m : *mappings) {
-      if (m.path != "[vdso]") continue;
-      std::vector<std::uint8_t> vdso(m.end - m.start);
-      if (::pread(memory, vdso.data(), vdso.size(), static_cast<off_t>(m.start)) !=
-          static_cast<ssize_t>(vdso.size())) {
-        break;
-      }
-      const auto found = std::search(vdso.begin(), vdso.end(), arch::syscall_instruction.begin(),
-                                     arch::syscall_instruction.end());
-      if (found != vdso.end()) return m.start + static_cast<std::uint64_t>(found - vdso.begin());
-    }
-    return Error(Errc::unsupported_process, "it has no vdso").in("trace");
-  }
 
   Tracee* tracee_;
   UniqueFd memory_;

@@ -60,7 +60,7 @@ struct PagedChildParts {
   UserMemory memory;
   LocalCache* cache = nullptr;  ///< with Cache<Local>
   CacheWaiters* waiters = nullptr;
-  AnyFabric fabric;
+  PagerFabric* fabric = nullptr;
   FallbackReader* fallback = nullptr;
   LandingPool* landings = nullptr;
   std::shared_ptr<const Image> image;

@@ -96,7 +96,7 @@ inline std::unique_ptr<PagedChild> make_paged_child_of_any_policy(PagedChildPart
       }
     }();
     made = std::make_unique<Kind>(
-        typename Kind::World(std::move(parts.memory), cache, *parts.waiters, parts.fabric,
+        typename Kind::World(std::move(parts.memory), cache, *parts.waiters, *parts.fabric,
                              *parts.fallback, *parts.landings, std::move(parts.image)),
         parts.slot, parts.deadlines);
   };

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // PagerFabric: a fabric that a pager owns, chosen at run time: tcp or verbs. World: user.
+// Its children post to it, a few times a fault: what a virtual call costs is nothing beside a
+// system call, and each policy is compiled once, not once a transport.
 #pragma once
 
 #include <mitosis/net/fabric.hpp>

@@ -4,10 +4,10 @@
 
 #include <mitosis/fork/no_cache.hpp>
 #include <mitosis/fork/platform.hpp>
-#include <mitosis/fork/user/agent/any_fabric.hpp>
 #include <mitosis/fork/user/agent/fallback_reader.hpp>
 #include <mitosis/fork/user/agent/image.hpp>
 #include <mitosis/fork/user/agent/landing_pool.hpp>
+#include <mitosis/fork/user/agent/pager_fabric.hpp>
 #include <mitosis/fork/user/agent/user_memory.hpp>
 #include <mitosis/mem/heap_allocator.hpp>
 #include <mitosis/net/tcp/clock.hpp>
@@ -24,13 +24,13 @@ class UserPlatform {
  public:
   using Allocator = HeapAllocator;
 
-  UserPlatform(UserMemory memory, CacheType& cache, CacheWaiters& waiters, AnyFabric fabric,
+  UserPlatform(UserMemory memory, CacheType& cache, CacheWaiters& waiters, PagerFabric& fabric,
                FallbackReader& fallback, LandingPool& landings,
                std::shared_ptr<const Image> image) noexcept
       : memory_(std::move(memory)),
         cache_(&cache),
         waiters_(&waiters),
-        fabric_(fabric),
+        fabric_(&fabric),
         fallback_(&fallback),
         landings_(&landings),
         image_(std::move(image)) {}
@@ -39,7 +39,7 @@ class UserPlatform {
   UserMemory& memory() noexcept { return memory_; }
   CacheType& cache() noexcept { return *cache_; }
   CacheWaiters& waiters() noexcept { return *waiters_; }
-  AnyFabric& fabric() noexcept { return fabric_; }
+  PagerFabric& fabric() noexcept { return *fabric_; }
   FallbackReader& fallback() noexcept { return *fallback_; }
   Time now() noexcept { return tcp::monotonic_now(); }
   Owner owner(std::uint16_t index) noexcept {
@@ -54,7 +54,7 @@ class UserPlatform {
 
   /// The same world for a process that this child has forked.
   [[nodiscard]] UserPlatform for_fork(UserMemory memory) const noexcept {
-    return UserPlatform(std::move(memory), *cache_, *waiters_, fabric_, *fallback_, *landings_,
+    return UserPlatform(std::move(memory), *cache_, *waiters_, *fabric_, *fallback_, *landings_,
                         image_);
   }
 
@@ -62,7 +62,7 @@ class UserPlatform {
   UserMemory memory_;
   CacheType* cache_;
   CacheWaiters* waiters_;
-  AnyFabric fabric_;
+  PagerFabric* fabric_;
   FallbackReader* fallback_;
   LandingPool* landings_;
   std::shared_ptr<const Image> image_;

@@ -9,7 +9,7 @@
 #include <mitosis/base/describe.hpp>
 #include <mitosis/net/pool/client.hpp>
 #include <mitosis/net/rpc/connect.hpp>
-#include <mitosis/net/verbs/device_list.hpp>
+#include <mitosis/net/verbs/link_messages.hpp>
 #include <mitosis/net/verbs/pool_link.hpp>
 
 #include <algorithm>
@@ -128,26 +128,23 @@ struct Device {
     static Device* const device = new Device;
     return *device;
   }
-  verbs::ChosenGid at = std::move(verbs::choose(verbs::list_devices(), {})).value();
-  verbs::Context context = std::move(verbs::Context::open(at.device.c_str())).value();
-  verbs::ProtectionDomain domain = std::move(verbs::ProtectionDomain::make(context)).value();
+  verbs::Nic nic = std::move(verbs::Nic::open({})).value();
   verbs::CompletionQueue queue =
-      std::move(verbs::CompletionQueue::make(context, 1024, nullptr)).value();
+      std::move(verbs::CompletionQueue::make(nic.context(), 1024, nullptr)).value();
 };
 /// Both ends make a queue pair, tell it, and connect it; without authentication, as a bare one.
 bool meet(int fd) {
   Device& device = Device::get();
-  auto link =
-      verbs::PoolLink::make({device.context, device.domain, device.queue, device.queue, device.at});
+  auto link = verbs::PoolLink::make({device.nic, device.queue, device.queue});
   if (!link.ok()) return false;
-  const auto mine = (*link)->end();
+  const verbs::LinkEnd mine{(*link)->end()};
   tcp::FrameStream stream(fd);
   const Time deadline = tcp::deadline_in(10'000);
-  if (!mine.ok() || !stream.send(wire::make_frame(*mine), deadline).ok()) return false;
+  if (!stream.send(wire::make_frame(mine), deadline).ok()) return false;
   auto frame = stream.receive(1024, deadline);
   if (!frame.ok()) return false;
   const auto other = frame->as<verbs::LinkEnd>();
-  if (!other.ok() || !(*link)->raise(*other).ok()) return false;
+  if (!other.ok() || !(*link)->raise(other->end).ok()) return false;
   if (!stream.send(wire::make_frame(verbs::LinkReady{}), deadline).ok()) return false;
   frame = stream.receive(1024, deadline);
   return frame.ok() && frame->is<verbs::LinkReady>();

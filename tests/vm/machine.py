@@ -109,6 +109,11 @@ class Machine:
         raise MachineLost(f"machine {self.number}: {self._lost or f'no answer in {seconds} s'}; "
                           f"its console: {self.console()[-2000:]}")
 
+    @property
+    def alive(self):
+        """Whether it is switched on."""
+        return self._process is not None
+
     def wait(self):
         """Until it has booted; its kernel's release."""
         return self._answer(0, BOOT_SECONDS)["output"]

@@ -2,19 +2,14 @@
 # SPDX-License-Identifier: MIT
 """Emulated machines do what tests rely on: they boot, talk, lose each other, die and come back."""
 
-import unittest
-
-from case import run_or_skip
-from cluster import Cluster
+from case import Case, run_or_skip
 from machine import MachineLost
 
 
-class Machines(unittest.TestCase):
+class Machines(Case):
 
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = cls.enterClassContext(Cluster(3))
-        cls.machines = cls.cluster.machines
+    COUNT = 3
+    RDMA = False
 
     def test_each_runs_the_stock_kernel_and_sees_the_others(self):
         self.assertTrue(self.cluster.release.startswith("6.1."), self.cluster.release)

@@ -3,42 +3,43 @@
 """`mitosis nics` on a machine with a soft-RoCE device, and on one without."""
 
 import json
-import unittest
 
 import soft_roce
-from agents import COMMAND
-from case import run_or_skip
-from cluster import Cluster
+from case import Case, run_or_skip
+from daemons import COMMAND
 
 
-class Nics(unittest.TestCase):
+class Nics(Case):
+
+    COUNT = 1
+    RDMA = False
 
     def test_devices_are_listed_and_those_that_cannot_be_used_say_why(self):
-        with Cluster(1) as cluster:
-            [machine] = cluster.machines
-            self.assertIn("This machine has no RDMA device", machine.must(COMMAND, "nics"))
-            none = json.loads(machine.must(COMMAND, "nics", "--json"))
-            self.assertEqual(none["devices"], [])
-            self.assertIn("rdma link add", none["none_because"])
+        [machine] = self.machines
+        self.assertIn("This machine has no RDMA device", machine.must(COMMAND, "nics"))
+        none = json.loads(machine.must(COMMAND, "nics", "--json"))
+        self.assertEqual(none["devices"], [])
+        self.assertIn("rdma link add", none["none_because"])
 
-            soft_roce.start(machine)
-            [device] = json.loads(machine.must(COMMAND, "nics", "--json"))["devices"]
-            self.assertEqual(device["device"], "rxe0")
-            self.assertIsNone(device["unusable"])
-            self.assertFalse(device["may_do_dct"])
-            self.assertGreater(device["limits"]["queue_pairs"], 100)
-            [port] = device["ports"]
-            self.assertEqual((port["state"], port["link_layer"]), ("active", "Ethernet"))
-            [chosen] = [gid for gid in port["gids"] if gid["chosen"]]
-            self.assertEqual((chosen["type"], chosen["address"], chosen["interface"]),
-                             ("RoCE v2", machine.address, "eth0"))
-            text = machine.must(COMMAND, "nics")
-            self.assertRegex(text, rf"rxe0 +1 +active +\d+ +\d+ +RoCE v2 +{machine.address} "
-                                   r"+eth0 +yes, chosen")
+        soft_roce.start(machine)
+        [device] = json.loads(machine.must(COMMAND, "nics", "--json"))["devices"]
+        self.assertEqual(device["device"], "rxe0")
+        self.assertIsNone(device["unusable"])
+        self.assertFalse(device["may_do_dct"])
+        self.assertGreater(device["limits"]["queue_pairs"], 100)
+        [port] = device["ports"]
+        self.assertEqual((port["state"], port["link_layer"]), ("active", "Ethernet"))
+        [chosen] = [gid for gid in port["gids"] if gid["chosen"]]
+        self.assertEqual((chosen["type"], chosen["address"], chosen["interface"]),
+                         ("RoCE v2", machine.address, "eth0"))
+        text = machine.must(COMMAND, "nics")
+        self.assertRegex(text, rf"rxe0 +1 +active +\d+ +\d+ +RoCE v2 +{machine.address} "
+                               r"+eth0 +yes, chosen")
 
-            machine.must("ip", "link", "set", "eth0", "down")
-            self.assertIn("no: its link is down: set the interface up",
-                          machine.must(COMMAND, "nics"))
+        machine.must("ip", "link", "set", "eth0", "down")
+        self.addCleanup(machine.must, "ip", "link", "set", "eth0", "up")
+        self.assertIn("no: its link is down: set the interface up",
+                      machine.must(COMMAND, "nics"))
 
 
 if __name__ == "__main__":

@@ -3,40 +3,28 @@
 """Connection pools on two machines with soft-RoCE, and processes that use them."""
 
 import os
-import time
-import unittest
 
-import soft_roce
-from case import run_or_skip
-from cluster import Cluster
+from case import Case, run_or_skip
 from pools import Pools, SOCKET
 
 POOLED = os.environ.get("MITOSIS_POOLED", "")
 
 
-class ConnectionPools(unittest.TestCase):
+class ConnectionPools(Case):
 
     @classmethod
     def setUpClass(cls):
-        cls.cluster = cls.enterClassContext(Cluster(2))
-        cls.machines = cls.cluster.machines
-        for machine in cls.machines:
-            soft_roce.start(machine)
+        super().setUpClass()
         cls.pools = Pools(cls.machines)
+        cls.addClassCleanup(cls.pools.stop)
 
     def serve(self):
         """Starts the example's server on machine 1."""
         server = self.machines[1]
         server.must("sh", "-c", f"rm -f /run/served; {POOLED} serve {SOCKET} > /run/served 2>&1 & "
                                 f"echo $! > /run/pid")
-        self.wait(lambda: "ready" in server.run("cat", "/run/served")[1],
+        self.wait_for(lambda: "ready" in server.run("cat", "/run/served")[1],
                   lambda: server.run("cat", "/run/served")[1] + self.pools.log(server))
-
-    def wait(self, done, why, seconds=60):
-        deadline = time.monotonic() + seconds
-        while not done():
-            if time.monotonic() > deadline:
-                raise AssertionError(why())
 
     def call(self):
         return self.machines[0].run(POOLED, "call", SOCKET, "1")
@@ -44,7 +32,7 @@ class ConnectionPools(unittest.TestCase):
     def call_until(self, part, seconds=60):
         """Until what a call says has `part` in it; a link takes a moment to be there again."""
         said = []
-        self.wait(lambda: said.append(self.call()) or part in said[-1][1],
+        self.wait_for(lambda: said.append(self.call()) or part in said[-1][1],
                   lambda: f"{said[-1]} {self.pools.log(self.machines[0])}", seconds)
         return said[-1]
 
@@ -54,7 +42,7 @@ class ConnectionPools(unittest.TestCase):
             status, said = self.call_until("hello")
             self.assertEqual((status, said),
                              (0, "read: what is in a page of machine 1\nback: hello\n"))
-            self.wait(lambda: self.machines[1].run("cat", "/run/served")[1] ==
+            self.wait_for(lambda: self.machines[1].run("cat", "/run/served")[1] ==
                       "ready\ngot: hello\n", lambda: self.machines[1].run("cat", "/run/served")[1])
         status, said = self.call()
         self.assertEqual(status, 1)
@@ -82,7 +70,7 @@ class ConnectionPools(unittest.TestCase):
     def test_a_pool_that_is_killed_is_told_of_and_a_new_one_takes_over(self):
         self.serve()
         self.pools.kill(self.machines[1])
-        self.wait(lambda: "has ended" in self.machines[1].run("cat", "/run/served")[1],
+        self.wait_for(lambda: "has ended" in self.machines[1].run("cat", "/run/served")[1],
                   lambda: self.machines[1].run("cat", "/run/served")[1])
         self.pools.start(self.machines[1])
         self.pools.wait(self.machines[1])

@@ -10,7 +10,10 @@ FRAME_BYTES = 4500  # so that a page goes in one packet: emulated machines are s
 
 
 def start(machine):
-    """Makes its device `rxe0`, and waits until it can be used with the machine's address."""
+    """Makes its device `rxe0`, where it has none, and waits until it can be used with the machine's
+    address."""
+    if machine.run("test", "-e", f"/sys/class/infiniband/{DEVICE}")[0] == 0:
+        return
     # Nothing there loads by itself what a module asks for: rdma_rxe needs a crc32.
     machine.must("modprobe", "-a", "crc32_generic", "rdma_rxe", "ib_uverbs", "rdma_ucm")
     machine.must("ip", "link", "set", "eth0", "mtu", FRAME_BYTES)

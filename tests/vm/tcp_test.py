@@ -3,23 +3,23 @@
 """Remote fork over TCP between machines with Debian's stock kernel, the oldest that is supported:
 no PAGEMAP_SCAN, no UFFDIO_POISON, another vdso, another everything than where the tests run."""
 
-import unittest
-
 from agents import Agents
-from case import run_or_skip
-from cluster import Cluster
+from case import Case, run_or_skip
 from parent_program import prepare
 
 POLICIES = ("rc+prefetch8+none+cow", "dct+prefetch32+local+cow", "rc+eager+none+copy")
 
 
-class OverTcp(unittest.TestCase):
+class OverTcp(Case):
+
+    COUNT = 3
+    RDMA = False
 
     @classmethod
     def setUpClass(cls):
-        cls.cluster = cls.enterClassContext(Cluster(3))
-        cls.machines = cls.cluster.machines
+        super().setUpClass()
         cls.agents = Agents(cls.machines)
+        cls.addClassCleanup(cls.agents.stop)
 
     def test_a_python_program_forks_from_one_machine_to_two_others(self):
         for number, policy in enumerate(POLICIES):

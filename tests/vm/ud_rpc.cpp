@@ -135,12 +135,10 @@ int nil(verbs::UdClient& client, std::size_t count) {
 }
 
 /// Whether the device has dynamic connections.
-int dct(const verbs::ChosenGid& at) {
-  auto context = verbs::Context::open(at.device.c_str());
-  if (!context.ok()) return fail(context.error());
-  auto domain = verbs::ProtectionDomain::make(*context);
-  if (!domain.ok()) return fail(domain.error());
-  auto device = verbs::Mlx5Device::open(*context, *domain, at, 64);
+int dct() {
+  const auto nic = verbs::Nic::open({});
+  if (!nic.ok()) return fail(nic.error());
+  auto device = verbs::Mlx5Device::open(*nic, 64);
   return device.ok() ? 0 : fail(device.error());
 }
 
@@ -151,7 +149,7 @@ int main(int argc, char** argv) {
   const Result<verbs::ChosenGid> at = verbs::choose(verbs::list_devices(), {});
   if (!at.ok()) return fail(at.error());
   if (what == "serve") return serve(*at);
-  if (what == "dct") return dct(*at);
+  if (what == "dct") return dct();
   const Result<rpc::ud::Way> way = verbs::parse_way(argc > 2 ? argv[2] : "");
   if (!way.ok()) return fail(way.error());
   auto client = verbs::UdClient::open(*at, identity(1), MachineId{0}, *way, {});

@@ -4,22 +4,18 @@
 
 import os
 import time
-import unittest
 
-import soft_roce
-from case import run_or_skip
-from cluster import Cluster
+from case import Case, run_or_skip
 
 PROGRAM = os.environ.get("MITOSIS_UD_RPC", "")
 
 
-class OverDatagrams(unittest.TestCase):
+class OverDatagrams(Case):
 
-    def setUp(self):
-        self.cluster = self.enterContext(Cluster(2))
-        self.server, self.client = self.cluster.machines
-        for machine in self.cluster.machines:
-            soft_roce.start(machine)
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.server, cls.client = cls.machines
 
     def serve(self):
         """Starts the server; where it is."""

@@ -4,13 +4,10 @@
 
 import signal
 import time
-import unittest
 
-import soft_roce
-from agents import Agents
 from case import run_or_skip
-from cluster import Cluster
 from parent_program import prepare
+from verbs_case import VerbsCase
 
 POLICY = "rc+ondemand+none+cow"
 PAGE_SECONDS = 5  # --page-deadline
@@ -36,37 +33,24 @@ os.system("sleep 1000")
 """
 
 
-class Ends(unittest.TestCase):
-
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = cls.enterClassContext(Cluster(3))
-        cls.machines = cls.cluster.machines
-        for machine in cls.machines:
-            soft_roce.start(machine)
-        cls.agents = Agents(cls.machines, "--fabric", "verbs")
-
-    def wait_for(self, machine, path):
-        deadline = time.monotonic() + 120
-        while machine.run("test", "-e", path)[0] != 0:
-            self.assertLess(time.monotonic(), deadline, self.agents.log(machine))
+class Ends(VerbsCase):
 
     def begin_slow_child(self, machine, handler, key):
         """A child that reads its memory page by page, and does so now."""
         machine.must("touch", "/run/slow")
         self.addCleanup(machine.run, "rm", "-f", "/run/slow", "/run/reading")
         begun = self.agents.begin(machine, "resume", "0", handler, env={"MITOSIS_KEY": key})
-        self.wait_for(machine, "/run/reading")
+        self.wait_for_file(machine, "/run/reading", lambda: self.agents.log(machine))
         return begun
 
     def test_three_hops(self):
         first, second, third = self.machines
         first.must("sh", "-c", 'setsid "$@" </dev/null > /run/out 2>&1 &', "sh", "/usr/bin/python3",
                    "-B", "-c", HOPS, env=self.agents.env)
-        self.wait_for(first, "/run/hop1")
+        self.wait_for_file(first, "/run/hop1")
         key = first.must("cat", "/run/hop1").strip()
         begun = self.agents.begin(second, "resume", "0", "40", env={"MITOSIS_KEY": key})
-        self.wait_for(second, "/run/hop2")
+        self.wait_for_file(second, "/run/hop2")
         key = second.must("cat", "/run/hop2").strip()
         status, said = self.agents.mitosis(third, "resume", "1", "41", env={"MITOSIS_KEY": key})
         self.assertEqual((status, said), (6, "grandchild True vm2\n"), self.agents.log(third))

@@ -4,39 +4,29 @@
 
 import os
 import re
-import time
-import unittest
 
 import soft_roce
-from case import run_or_skip
-from cluster import Cluster
+from case import Case, run_or_skip
 
 PEER = os.environ.get("MITOSIS_VERBS_PEER", "")
-START_SECONDS = 60
 
 
-class VerbsFabric(unittest.TestCase):
+class VerbsFabric(Case):
 
     @classmethod
     def setUpClass(cls):
-        cls.cluster = cls.enterClassContext(Cluster(2))
-        cls.owner, cls.reader = cls.cluster.machines
-        for machine in cls.cluster.machines:
-            soft_roce.start(machine)
+        super().setUpClass()
+        cls.owner, cls.reader = cls.machines
 
     def setUp(self):
         self.owner.must("rm", "-f", "/run/serving")
         self.owner.must("sh", "-c", 'setsid "$@" > /run/out 2>&1 & echo $! > /run/pid', "sh", PEER,
                         "serve")
-        self.wait_for(self.owner, "/run/serving")
+        self.wait_for_file(self.owner, "/run/serving",
+                           lambda: self.owner.run("cat", "/run/out")[1])
 
     def tearDown(self):
         self.owner.run("sh", "-c", "kill -9 $(cat /run/pid)")
-
-    def wait_for(self, machine, path):
-        deadline = time.monotonic() + START_SECONDS
-        while machine.run("test", "-e", path)[0] != 0:
-            self.assertLess(time.monotonic(), deadline, machine.run("cat", "/run/out")[1])
 
     def check(self, what, seconds=100):
         status, said = self.reader.run(PEER, what, self.owner.address, seconds=seconds)
@@ -88,14 +78,14 @@ class VerbsFabric(unittest.TestCase):
 
     def wait_for_end(self):
         """Until the owner has heard of its readers' end."""
-        deadline = time.monotonic() + 30
-        while self.resources(self.owner)["qp"] > 1:  # the device's own, of management
-            self.assertLess(time.monotonic(), deadline, self.resources(self.owner))
+        # The device has one of its own, of management.
+        self.wait_for(lambda: self.resources(self.owner)["qp"] <= 1,
+                      lambda: self.resources(self.owner), seconds=30)
 
     def test_reads_end_when_the_owners_machine_dies(self):
         self.reader.run("rm", "-f", "/run/reading")
         begun = self.reader.begin(PEER, "end", self.owner.address)
-        self.wait_for(self.reader, "/run/reading")
+        self.wait_for_file(self.reader, "/run/reading")
         self.cluster.switch.unplug(0)
         try:
             status, said = self.reader.finish(begun)

@@ -2,41 +2,16 @@
 # SPDX-License-Identifier: MIT
 """Remote fork by RDMA, over soft-RoCE: what is read one-sidedly, and what happens where it ends."""
 
-import re
-import time
-import unittest
-
 import soft_roce
-from agents import Agents
 from case import run_or_skip
-from cluster import Cluster
 from parent_program import prepare
+from verbs_case import VerbsCase
 
 POLICIES = ("rc+prefetch8+none+cow", "rc+prefetch32+local+cow", "rc+eager+none+copy")
 MIB = 8
-LINK_SECONDS = 5  # a page that cannot be had is told by then
 
 
-class OverVerbs(unittest.TestCase):
-
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = cls.enterClassContext(Cluster(3))
-        cls.machines = cls.cluster.machines
-        for machine in cls.machines:
-            soft_roce.start(machine)
-        cls.agents = Agents(cls.machines, "--fabric", "verbs")
-
-    def resume(self, machine, parent, handler, key, *options, seconds=120):
-        return self.agents.mitosis(machine, "resume", parent, handler, *options, seconds=seconds,
-                                   env={"MITOSIS_KEY": key})
-
-    def wait_until_registered(self, machine, handler):
-        """Until the agent has told that all of the parent is registered."""
-        deadline = time.monotonic() + 60
-        while f"handler {handler} is registered" not in self.agents.log(machine):
-            self.assertLess(time.monotonic(), deadline, self.agents.log(machine))
-            time.sleep(0.2)
+class OverVerbs(VerbsCase):
 
     def test_a_python_program_forks_from_one_machine_to_two_others(self):
         for number, policy in enumerate(POLICIES):

@@ -6,7 +6,6 @@
 
 #include <mitosis/net/auth/secret.hpp>
 #ifdef MITOSIS_RDMA
-#include <mitosis/net/verbs/device_list.hpp>
 #include <mitosis/net/verbs/pool_server.hpp>
 #endif
 
@@ -37,9 +36,8 @@ struct PoolArguments {
 int serve(const PoolArguments& arguments) {
   Result<auth::Secret> secret = auth::Secret::load(arguments.secret_file);
   if (!secret) return fail("pool", secret.error());
-  const Result<verbs::ChosenGid> at =
-      verbs::choose(verbs::list_devices(), {arguments.device, {}, {}});
-  if (!at) return fail("pool", at.error());
+  const Result<verbs::Nic> nic = verbs::Nic::open({arguments.device, {}, {}});
+  if (!nic) return fail("pool", nic.error());
   tcp::AddressBook book;
   for (const std::string& text : arguments.peers) {
     auto peer = parse_peer(text);
@@ -61,7 +59,7 @@ int serve(const PoolArguments& arguments) {
   };
   const auth::Identity self{arguments.machine,
                             std::make_shared<const auth::Secret>(std::move(*secret))};
-  auto server = verbs::PoolServer::start(*at, std::move(options), self, book);
+  auto server = verbs::PoolServer::start(*nic, std::move(options), self, book);
   if (!server) return fail("pool", server.error());
   if (!arguments.ready_file.empty()) {
     std::FILE* const ready = std::fopen(arguments.ready_file.c_str(), "w");

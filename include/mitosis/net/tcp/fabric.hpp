@@ -9,9 +9,11 @@
 
 #include <mitosis/net/dct.hpp>
 #include <mitosis/net/fair_queue.hpp>
+#include <mitosis/net/lane_set.hpp>
 #include <mitosis/net/tcp/pool_memory.hpp>
 #include <mitosis/net/tcp/read_lane.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -49,7 +51,7 @@ class TcpFabric {
   /// Whether requests are out or completions are ready. While not, poll has nothing to do before
   /// wait_fd is readable.
   [[nodiscard]] bool busy() const noexcept {
-    return !hot_.empty() || !context_.done.empty() || (waiting_ != nullptr && !waiting_->empty());
+    return !lanes_.hot().empty() || !context_.done.empty() || (waiting_ != nullptr && !waiting_->empty());
   }
   /// Readable when `poll` has something to do; for poll(2) or an outer epoll.
   [[nodiscard]] int wait_fd() const noexcept { return epoll_.get(); }
@@ -60,7 +62,7 @@ class TcpFabric {
   /// How many sockets are open now.
   [[nodiscard]] std::size_t sockets() const noexcept {
     std::size_t open = 0;
-    for (const auto& lane : lanes_) open += lane != nullptr && lane->has_socket() ? 1 : 0;
+    lanes_.for_each([&](const tcp::ReadLane& lane) { open += lane.has_socket() ? 1 : 0; });
     return open;
   }
 
@@ -88,22 +90,13 @@ class TcpFabric {
   }
   bool admit(const ReadRequest& request, bool others_wait);
   void wait_in_line(const ReadRequest& request);
-  void make_hot(std::uint32_t endpoint) {
-    for (const std::uint32_t hot : hot_) {
-      if (hot == endpoint) return;
-    }
-    hot_.push_back(endpoint);
-  }
   bool look_directly() noexcept;
   void settle(Time now);
   void place_waiting(Time now);
 
   UniqueFd epoll_;
   tcp::FabricContext context_;
-  Pool pool_;
-  std::vector<std::unique_ptr<tcp::ReadLane>> lanes_;  ///< by endpoint
-  std::vector<std::uint32_t> hot_;                     ///< endpoints with something to wait for
-  std::vector<std::uint32_t> posted_;                  ///< endpoints to flush
+  LaneSet<tcp::ReadLane, tcp::FabricContext, Pool> lanes_{context_};
   std::unique_ptr<Waiting> waiting_;                   ///< made when first needed: RC never does
   Time waiting_soonest_ = Time::never;
   unsigned direct_polls_ = 0;  ///< in a row
@@ -112,20 +105,13 @@ class TcpFabric {
 /// Gives a request to a lane; false where it must wait.
 template <class Transport>
 bool TcpFabric<Transport>::admit(const ReadRequest& request, bool others_wait) {
-  const Destination destination{request.peer, request.lane};
-  const Grant grant = pool_.admit(destination, others_wait);
+  const Grant grant = lanes_.admit({request.peer, request.lane}, others_wait);
   if (grant.kind == Grant::wait) return false;
   if (grant.kind == Grant::refuse) {
     refuse(request, Errc::limit_exceeded);
     return true;
   }
-  if (lanes_.size() <= grant.endpoint) lanes_.resize(grant.endpoint + 1);
-  std::unique_ptr<tcp::ReadLane>& lane = lanes_[grant.endpoint];
-  if (lane == nullptr) lane = std::make_unique<tcp::ReadLane>(context_, grant.endpoint);
-  if (grant.kind == Grant::bind) lane->bind(destination);
-  lane->enqueue(request);
-  make_hot(grant.endpoint);
-  if (posted_.empty() || posted_.back() != grant.endpoint) posted_.push_back(grant.endpoint);
+  lanes_[grant.endpoint].enqueue(request);
   return true;
 }
 
@@ -150,16 +136,15 @@ void TcpFabric<Transport>::post(Span<const ReadRequest> batch) noexcept {
       wait_in_line(request);
     }
   }
-  const Time now = tcp::monotonic_now();
-  for (const std::uint32_t endpoint : posted_) lanes_[endpoint]->flush(now);
-  posted_.clear();
+  lanes_.flush(tcp::monotonic_now());
 }
 
 /// Whether this poll may skip epoll: the few lanes in use need nothing but receiving.
 template <class Transport>
 bool TcpFabric<Transport>::look_directly() noexcept {
-  bool direct = !hot_.empty() && hot_.size() <= few_lanes && ++direct_polls_ < max_direct_polls;
-  for (const std::uint32_t endpoint : hot_) direct = direct && lanes_[endpoint]->only_receives();
+  const std::vector<std::uint32_t>& hot = lanes_.hot();
+  bool direct = !hot.empty() && hot.size() <= few_lanes && ++direct_polls_ < max_direct_polls;
+  for (const std::uint32_t endpoint : hot) direct = direct && lanes_[endpoint].only_receives();
   if (!direct) direct_polls_ = 0;
   return direct;
 }
@@ -168,16 +153,14 @@ template <class Transport>
 std::size_t TcpFabric<Transport>::poll(Span<ReadCompletion> done, Time now) noexcept {
   const bool direct = look_directly();
   if (direct) {
-    for (const std::uint32_t endpoint : hot_) lanes_[endpoint]->receive(now);
+    for (const std::uint32_t endpoint : lanes_.hot()) lanes_[endpoint].receive(now);
   }
   if (!direct) {
     epoll_event events[events_a_call];
     const int count = ::epoll_wait(epoll_.get(), events, events_a_call, 0);
-    for (int i = 0; i < count; ++i) lanes_[events[i].data.u32]->on_ready(events[i].events, now);
+    for (int i = 0; i < count; ++i) lanes_[events[i].data.u32].on_ready(events[i].events, now);
   }
-  for (const std::uint32_t endpoint : hot_) {
-    if (now >= lanes_[endpoint]->soonest()) lanes_[endpoint]->expire(now);
-  }
+  lanes_.expire(now);
   settle(now);
   std::size_t written = 0;
   while (written < done.size() && !context_.done.empty()) {
@@ -190,14 +173,11 @@ std::size_t TcpFabric<Transport>::poll(Span<ReadCompletion> done, Time now) noex
 /// Tells the pool what has ended, and lets who waits for that go.
 template <class Transport>
 void TcpFabric<Transport>::settle(Time now) {
-  std::size_t kept = 0;
-  for (const std::uint32_t endpoint : hot_) {
-    tcp::ReadLane& lane = *lanes_[endpoint];
-    const std::uint32_t finished = lane.take_finished();
-    if (finished > 0) pool_.finish(endpoint, finished);
-    if (lane.busy()) hot_[kept++] = endpoint;
+  for (const std::uint32_t endpoint : lanes_.hot()) {
+    const std::uint32_t finished = lanes_[endpoint].take_finished();
+    if (finished > 0) lanes_.pool().finish(endpoint, finished);
   }
-  hot_.resize(kept);
+  lanes_.cool();
   if (waiting_ != nullptr && !waiting_->empty()) place_waiting(now);
 }
 
@@ -217,19 +197,15 @@ void TcpFabric<Transport>::place_waiting(Time now) {
   waiting_->offer([&](Destination destination, const ReadRequest& request) {
     return admit(request, waiting_->others(destination));
   });
-  for (const std::uint32_t endpoint : posted_) lanes_[endpoint]->flush(now);
-  posted_.clear();
+  lanes_.flush(now);
 }
 
 template <class Transport>
 void TcpFabric<Transport>::forget(MachineId peer) noexcept {
-  for (const Lane lane : {Lane::demand, Lane::bulk}) {
-    const std::uint32_t endpoint = pool_.bound({peer, lane});
-    if (endpoint == no_endpoint) continue;
-    lanes_[endpoint]->fail(Errc::connection_lost);
-    static_cast<void>(lanes_[endpoint]->take_finished());
-    pool_.release(endpoint);
-  }
+  lanes_.forget(peer, [](tcp::ReadLane& lane) {
+    lane.fail(Errc::connection_lost);
+    static_cast<void>(lane.take_finished());
+  });
   if (waiting_ == nullptr) return;
   waiting_->remove_if([&](Destination destination, const ReadRequest& request) {
     if (destination.peer != peer) return false;
@@ -241,12 +217,8 @@ void TcpFabric<Transport>::forget(MachineId peer) noexcept {
 template <class Transport>
 Time TcpFabric<Transport>::next_deadline() const noexcept {
   if (!context_.done.empty()) return Time{0};
-  Time soonest = waiting_ != nullptr && !waiting_->empty() ? waiting_soonest_ : Time::never;
-  for (const std::uint32_t endpoint : hot_) {
-    const Time of_lane = lanes_[endpoint]->soonest();
-    if (of_lane < soonest) soonest = of_lane;
-  }
-  return soonest;
+  const bool wait = waiting_ != nullptr && !waiting_->empty();
+  return std::min(lanes_.soonest(), wait ? waiting_soonest_ : Time::never);
 }
 
 static_assert(Fabric<TcpFabric<RC>> && Fabric<TcpFabric<DCT>>);

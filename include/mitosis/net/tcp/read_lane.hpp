@@ -4,13 +4,13 @@
 // blocks. Every request that is enqueued completes into the context's queue exactly once.
 #pragma once
 
-#include <sys/epoll.h>
-
-#include <mitosis/net/auth/client_handshake.hpp>
-#include <mitosis/net/endpoint_pool.hpp>
+#include <mitosis/net/backoff.hpp>
 #include <mitosis/net/tcp/clock.hpp>
 #include <mitosis/net/tcp/fabric_context.hpp>
+#include <mitosis/net/tcp/lane_greeting.hpp>
 #include <mitosis/net/tcp/lane_receiver.hpp>
+#include <mitosis/net/tcp/out_buffer.hpp>
+#include <mitosis/net/tcp/polled_socket.hpp>
 #include <mitosis/net/tcp/socket.hpp>
 
 #include <cstdint>
@@ -24,7 +24,11 @@ namespace mitosis::tcp {
 class ReadLane {
  public:
   ReadLane(FabricContext& context, std::uint32_t endpoint) noexcept
-      : context_(&context), endpoint_(endpoint), receiver_(context.done, context.scrap) {}
+      : context_(&context),
+        endpoint_(endpoint),
+        receiver_(context.done, context.scrap),
+        backoff_(context.options.backoff_min_ms * nanoseconds_per_ms,
+                 context.options.backoff_max_ms * nanoseconds_per_ms) {}
   ReadLane(const ReadLane&) = delete;
   ReadLane& operator=(const ReadLane&) = delete;
   ~ReadLane() { close(); }
@@ -33,8 +37,7 @@ class ReadLane {
   void bind(Destination destination) noexcept {
     close();
     destination_ = destination;
-    failures_ = 0;
-    retry_at_ = Time{0};
+    backoff_.forget();
   }
   void enqueue(const ReadRequest& request) {
     PendingRead read;
@@ -71,7 +74,7 @@ class ReadLane {
   [[nodiscard]] bool only_receives() const noexcept {
     return state_ == State::ready && out_.empty();
   }
-  [[nodiscard]] bool has_socket() const noexcept { return static_cast<bool>(fd_); }
+  [[nodiscard]] bool has_socket() const noexcept { return static_cast<bool>(socket_); }
   /// How many requests completed since the last call.
   [[nodiscard]] std::uint32_t take_finished() noexcept {
     collect();
@@ -90,7 +93,6 @@ class ReadLane {
   static constexpr std::size_t send_batch = 256;  ///< request records a send(2)
 
   void connect(Time now);
-  void greet();
   void shake_hands(Time now);
   void receive_replies(Time now);
   bool send_out(Time now);
@@ -107,27 +109,22 @@ class ReadLane {
     live_ -= replied;
     finished_ += replied;
   }
-  void listen_for(std::uint32_t events) noexcept;
   void close() noexcept;
 
   FabricContext* context_;
   std::uint32_t endpoint_;
   Destination destination_;
   State state_ = State::closed;
-  UniqueFd fd_;
-  std::uint32_t listening_ = 0;  ///< the epoll events that are asked for
-  std::optional<auth::ClientHandshake> handshake_;
-  std::vector<std::uint8_t> greeting_;  ///< received bytes of the handshake
-  Ring<Queued> queued_;                 ///< not sent yet
-  LaneReceiver receiver_;               ///< and what was sent
-  std::vector<std::uint8_t> out_;       ///< serialised, in part sent
-  std::size_t out_at_ = 0;
+  PolledSocket socket_;
+  std::optional<LaneGreeting> greeting_;
+  Ring<Queued> queued_;            ///< not sent yet
+  LaneReceiver receiver_;          ///< and what was sent
+  OutBuffer out_;                  ///< serialised
   std::uint32_t live_ = 0;      ///< requests that have not completed
   std::uint32_t finished_ = 0;  ///< completions that `take_finished` has not told
-  std::uint32_t failures_ = 0;  ///< in a row, since a read succeeded
   bool just_sent_ = false;
   Time soonest_ = Time::never;
-  Time retry_at_{0};  ///< no connect before
+  Backoff backoff_;  ///< of connecting; a read that succeeds ends it
   Time attempt_ends_ = Time::never;
 };
 
@@ -138,50 +135,21 @@ inline void ReadLane::connect(Time now) {
   if (!address) return give_up(Error(Errc::machine_unknown), now);
   Result<UniqueFd> fd = start_connect(*address);
   if (!fd.ok()) return give_up(fd.error(), now);
-  fd_ = std::move(fd).value();
+  socket_.open(std::move(fd).value(), context_->epoll, endpoint_);
   state_ = State::connecting;
   attempt_ends_ = now + context_->options.connect_ms * nanoseconds_per_ms;
   if (attempt_ends_ < soonest_) soonest_ = attempt_ends_;
-  listen_for(EPOLLIN | EPOLLOUT);
+  socket_.listen_for(EPOLLIN | EPOLLOUT);
 }
 
-inline void ReadLane::greet() {
-  const auth::Purpose purpose =
-      destination_.lane == Lane::demand ? auth::Purpose::demand_reads : auth::Purpose::bulk_reads;
-  handshake_.emplace(context_->identity, destination_.peer, purpose);
-  out_ = handshake_->start();
-  out_at_ = 0;
-  state_ = State::handshaking;
-}
-
-/// Receives handshake frames; nothing else may come before its end.
 inline void ReadLane::shake_hands(Time now) {
-  std::uint8_t raw[512];
-  const ssize_t got = ::recv(fd_.get(), raw, sizeof(raw), MSG_DONTWAIT);
-  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (got <= 0) {
-    return give_up(Error(Errc::connection_lost, "in the handshake", got < 0 ? errno : 0), now);
-  }
-  greeting_.insert(greeting_.end(), raw, raw + got);
-  while (state_ == State::handshaking && greeting_.size() >= wire::frame_header_bytes) {
-    const Bytes all(greeting_.data(), greeting_.size());
-    Result<wire::FrameHeader> header =
-        wire::parse_frame_header(all.sub(0, wire::frame_header_bytes), auth::max_handshake_payload);
-    if (!header.ok()) return give_up(header.error(), now);
-    const std::size_t whole = wire::frame_header_bytes + header->length;
-    if (greeting_.size() < whole) return;
-    const Bytes payload = all.sub(wire::frame_header_bytes, header->length);
-    wire::Frame frame{*header, {payload.begin(), payload.end()}};
-    greeting_.erase(greeting_.begin(), greeting_.begin() + static_cast<std::ptrdiff_t>(whole));
-    Result<auth::ClientHandshake::Step> step = handshake_->on_frame(frame);
-    if (!step.ok()) return give_up(step.error(), now);
-    out_.insert(out_.end(), step->send.begin(), step->send.end());
-    if (step->done) {
-      if (!greeting_.empty()) return give_up(Error(Errc::bad_message, "bytes ahead of time"), now);
-      handshake_.reset();
-      state_ = State::ready;
-      attempt_ends_ = Time::never;
-    }
+  Result<auth::ClientHandshake::Step> step = greeting_->receive(socket_.get());
+  if (!step.ok()) return give_up(step.error(), now);
+  out_.put(step->send);
+  if (step->done) {
+    greeting_.reset();
+    state_ = State::ready;
+    attempt_ends_ = Time::never;
   }
   send_out(now);
 }
@@ -190,10 +158,11 @@ inline void ReadLane::shake_hands(Time now) {
 
 inline void ReadLane::flush(Time now) {
   if (state_ == State::closed && !queued_.empty()) {
-    if (now >= retry_at_) {
+    const Time again = backoff_.again_at();
+    if (now >= again) {
       connect(now);
-    } else if (retry_at_ < soonest_) {
-      soonest_ = retry_at_;
+    } else if (again < soonest_) {
+      soonest_ = again;
     }
   } else if (state_ == State::ready) {
     send_out(now);
@@ -202,8 +171,6 @@ inline void ReadLane::flush(Time now) {
 
 /// Serialises queued requests into the empty send buffer.
 inline void ReadLane::load() {
-  out_.clear();
-  out_at_ = 0;
   while (!queued_.empty() && out_.size() < send_batch * sizeof(LaneRequest)) {
     const Queued& queued = queued_[0];
     LaneRequest record;
@@ -212,8 +179,7 @@ inline void ReadLane::load() {
     record.target_key = queued.target.key;
     record.address = queued.address;
     record.sequence = receiver_.expect(queued.read);
-    const auto* const raw = reinterpret_cast<const std::uint8_t*>(&record);
-    out_.insert(out_.end(), raw, raw + sizeof(record));
+    out_.put(&record, sizeof(record));
     queued_.pop_front();
   }
 }
@@ -222,32 +188,26 @@ inline void ReadLane::load() {
 inline bool ReadLane::send_out(Time now) {
   just_sent_ = receiver_.sent().empty();
   for (;;) {
-    if (out_at_ == out_.size()) {
-      out_.clear();
-      out_at_ = 0;
-      if (state_ == State::ready) load();
-      if (out_.empty()) break;
-    }
-    const ssize_t sent = ::send(fd_.get(), out_.data() + out_at_, out_.size() - out_at_,
-                                MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent > 0) {
-      out_at_ += static_cast<std::size_t>(sent);
-    } else if (errno == EAGAIN) {
-      listen_for(EPOLLIN | EPOLLOUT);
+    if (out_.empty() && state_ == State::ready) load();
+    if (out_.empty()) break;
+    const OutBuffer::Outcome outcome = out_.send(socket_.get());
+    if (outcome == OutBuffer::Outcome::full) {
+      socket_.listen_for(EPOLLIN | EPOLLOUT);
       return true;
-    } else if (errno != EINTR) {
+    }
+    if (outcome == OutBuffer::Outcome::broken) {
       give_up(Error(Errc::connection_lost, "send", errno), now);
       return false;
     }
   }
-  listen_for(EPOLLIN);
+  socket_.listen_for(EPOLLIN);
   return true;
 }
 
 inline void ReadLane::receive_replies(Time now) {
   const std::size_t outstanding = receiver_.sent().size();
-  const LaneReceiver::Outcome outcome = receiver_.receive(fd_.get());
-  if (receiver_.sent().size() < outstanding) failures_ = 0;
+  const LaneReceiver::Outcome outcome = receiver_.receive(socket_.get());
+  if (receiver_.sent().size() < outstanding) backoff_.works();
   if (outcome == LaneReceiver::Outcome::broken) {
     give_up(Error(Errc::connection_lost, "the peer closed or broke a read lane"), now);
   }
@@ -255,12 +215,15 @@ inline void ReadLane::receive_replies(Time now) {
 
 inline void ReadLane::on_ready(std::uint32_t events, Time now) {
   if (state_ == State::connecting) {
-    const int error = connect_error(fd_.get());
+    const int error = connect_error(socket_.get());
     if (error != 0 || (events & (EPOLLERR | EPOLLHUP)) != 0) {
       return give_up(Error(Errc::machine_unreachable, "connect", error), now);
     }
     if ((events & EPOLLOUT) == 0) return;
-    greet();
+    greeting_.emplace(context_->identity, destination_);
+    out_.clear();
+    out_.put(greeting_->start());
+    state_ = State::handshaking;
     send_out(now);
     return;
   }
@@ -283,16 +246,11 @@ inline void ReadLane::expire(Time now) {
   const auto later = [this](Time t) {
     if (t < soonest_) soonest_ = t;
   };
-  for (std::size_t left = queued_.size(); left > 0; --left) {
-    const Queued queued = queued_[0];
-    queued_.pop_front();
-    if (queued.read.deadline <= now) {
-      complete(queued.read, Errc::timed_out);
-    } else {
-      later(queued.read.deadline);
-      queued_.push_back(queued);
-    }
-  }
+  queued_.keep_if([&](const Queued& queued) {
+    const bool overdue = queued.read.deadline <= now;
+    overdue ? complete(queued.read, Errc::timed_out) : later(queued.read.deadline);
+    return !overdue;
+  });
   Ring<PendingRead>& sent = receiver_.sent();
   std::size_t dead = 0;
   for (std::size_t i = 0; i < sent.size(); ++i) {
@@ -300,11 +258,7 @@ inline void ReadLane::expire(Time now) {
       complete(sent[i], Errc::timed_out);
       sent[i].dead = true;  // its reply, if it still comes, goes to the scrap buffer
     }
-    if (sent[i].dead) {
-      ++dead;
-    } else {
-      later(sent[i].deadline);
-    }
+    sent[i].dead ? void(++dead) : later(sent[i].deadline);
   }
   if (dead > max_dead) return give_up(Error(Errc::connection_lost, "the peer is stuck"), now);
   if (state_ == State::closed) flush(now);
@@ -328,34 +282,15 @@ inline void ReadLane::give_up(const Error& why, Time now) {
   context_->last_failure = why;
   context_->last_failure.at_machine(destination_.peer).in("read lane");
   fail(state_ == State::ready ? Errc::connection_lost : Errc::machine_unreachable);
-  const FabricOptions& options = context_->options;
-  std::uint64_t wait = failures_ == 0 ? 0 : options.backoff_min_ms;
-  for (std::uint32_t i = 1; i < failures_ && wait < options.backoff_max_ms; ++i) wait *= 2;
-  if (wait > options.backoff_max_ms) wait = options.backoff_max_ms;
-  retry_at_ = now + wait * nanoseconds_per_ms;
-  ++failures_;
-}
-
-inline void ReadLane::listen_for(std::uint32_t events) noexcept {
-  if (events == listening_) return;
-  epoll_event event{};
-  event.events = events;
-  event.data.u32 = endpoint_;
-  ::epoll_ctl(context_->epoll, listening_ == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd_.get(), &event);
-  listening_ = events;
+  backoff_.failed(now);
 }
 
 inline void ReadLane::close() noexcept {
-  // Removed by hand: closing would not do it where a forked process still holds the descriptor.
-  if (listening_ != 0) ::epoll_ctl(context_->epoll, EPOLL_CTL_DEL, fd_.get(), nullptr);
-  listening_ = 0;
-  fd_.reset();
+  socket_.close();
   state_ = State::closed;
   attempt_ends_ = Time::never;
-  handshake_.reset();
-  greeting_.clear();
+  greeting_.reset();
   out_.clear();
-  out_at_ = 0;
   receiver_.reset();
 }
 

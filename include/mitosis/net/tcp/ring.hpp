@@ -28,6 +28,16 @@ class Ring {
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
 
+  /// Drops those of which `keep(element)` says false; the others stay in their order.
+  template <class Keep>
+  void keep_if(Keep keep) {
+    for (std::size_t left = size(); left > 0; --left) {
+      const T first = (*this)[0];
+      pop_front();
+      if (keep(first)) push_back(first);
+    }
+  }
+
  private:
   [[nodiscard]] std::size_t wrap(std::size_t i) const noexcept { return i & (slots_.size() - 1); }
   void grow() {

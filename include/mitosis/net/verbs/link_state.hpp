@@ -3,7 +3,7 @@
 // Pure: it is told what happens and decides; it knows no device.
 #pragma once
 
-#include <mitosis/net/fabric.hpp>
+#include <mitosis/net/backoff.hpp>
 
 #include <cstdint>
 
@@ -18,7 +18,7 @@ class LinkState {
 
   /// Somebody has something to send: true where a connection is to be made now.
   [[nodiscard]] bool wanted(Time now) noexcept {
-    if (state_ != State::down || now < retry_at_) return false;
+    if (state_ != State::down || now < backoff_.again_at()) return false;
     state_ = State::making;
     ++attempt_;
     return true;
@@ -34,20 +34,16 @@ class LinkState {
     return true;
   }
   /// A read has succeeded: the next failure is a first one.
-  void works() noexcept { failures_ = 0; }
+  void works() noexcept { backoff_.works(); }
   /// The connection, or the attempt to make it, has failed.
   void fail(Time now) noexcept {
     state_ = State::down;
-    std::uint64_t pause = failures_ == 0 ? 0 : first_pause;
-    for (std::uint32_t i = 1; i < failures_ && pause < longest_pause; ++i) pause *= 2;
-    retry_at_ = now + (pause < longest_pause ? pause : longest_pause);
-    ++failures_;
+    backoff_.failed(now);
   }
   /// Somebody wants it down, without blame.
   void forget() noexcept {
     state_ = State::down;
-    failures_ = 0;
-    retry_at_ = Time{0};
+    backoff_.forget();
   }
   [[nodiscard]] bool up() const noexcept { return state_ == State::up; }
   [[nodiscard]] std::uint64_t attempt() const noexcept { return attempt_; }
@@ -55,8 +51,7 @@ class LinkState {
  private:
   State state_ = State::down;
   std::uint64_t attempt_ = 0;
-  std::uint32_t failures_ = 0;  ///< in a row
-  Time retry_at_{0};
+  Backoff backoff_{first_pause, longest_pause};
 };
 
 }  // namespace mitosis::verbs

@@ -36,6 +36,15 @@ class Nic {
   [[nodiscard]] const ibv_gid& gid() const noexcept { return gid_; }
   [[nodiscard]] std::uint16_t lid() const noexcept { return lid_; }
   [[nodiscard]] ibv_mtu mtu() const noexcept { return mtu_; }
+  /// A way out of the port; who it leads to is to be filled in (grh.dgid, dlid).
+  [[nodiscard]] ibv_ah_attr way() const noexcept {
+    ibv_ah_attr way = {};
+    way.is_global = 1;
+    way.grh.sgid_index = gid_index_;
+    way.grh.hop_limit = 64;
+    way.port_num = port_;
+    return way;
+  }
   /// An IP address of the device, as text ("[fe80::1]" with brackets); empty: it has none.
   [[nodiscard]] const std::string& address() const noexcept { return address_; }
   /// Reads that a queue pair may have open, as their reader and as their target.

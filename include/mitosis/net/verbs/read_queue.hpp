@@ -82,16 +82,11 @@ class ReadQueue {
   [[nodiscard]] bool expire(Time now, Ended ended) {
     if (now < soonest_) return false;
     soonest_ = Time::never;
-    for (std::size_t left = waiting_.size(); left > 0; --left) {
-      const PlacedRead read = waiting_[0];
-      waiting_.pop_front();
-      if (read.request.deadline <= now) {
-        ended(read.request);
-      } else {
-        note(read.request.deadline);
-        waiting_.push_back(read);
-      }
-    }
+    waiting_.keep_if([&](const PlacedRead& read) {
+      const bool late = read.request.deadline <= now;
+      late ? ended(read.request) : note(read.request.deadline);
+      return !late;
+    });
     bool overdue = false;
     for (std::size_t i = 0; i < open_.size(); ++i) {
       overdue = overdue || open_[i].request.deadline <= now;

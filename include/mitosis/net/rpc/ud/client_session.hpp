@@ -4,8 +4,8 @@
 // All that is sent again is sent again by this side; the server only ever answers.
 #pragma once
 
-#include <mitosis/net/auth/handshake.hpp>
 #include <mitosis/net/rpc/ud/datagram.hpp>
+#include <mitosis/net/rpc/ud/opening.hpp>
 #include <mitosis/net/rpc/ud/patience.hpp>
 #include <mitosis/net/rpc/ud/pieces.hpp>
 #include <mitosis/net/wire/codec.hpp>
@@ -35,17 +35,14 @@ class ClientSession {
 
   ClientSession(const auth::Identity& self, MachineId expected, auth::ClientName name,
                 ClientOptions options)
-      : self_(self),
-        options_(options),
-        initiator_(self, expected, auth::Purpose::rpc, name),
-        patience_(options.patience) {
-    randombytes_buf(&handshake_, sizeof handshake_);
-  }
+      : options_(options),
+        opening_(self, expected, name, options.datagram_bytes),
+        patience_(options.patience) {}
 
   /// Authenticates both sides. When it is through, `state()` is ready.
   void open(Time now) {
     state_ = State::opening;
-    send_open();
+    out_.push_back(opening_.datagram());
     patience_.begin(now);
   }
   /// Sends a request; in the state ready, with none outstanding. `number` is higher than that of
@@ -91,7 +88,7 @@ class ClientSession {
   }
   /// Why the session has ended.
   [[nodiscard]] const Error& error() const noexcept { return error_; }
-  [[nodiscard]] MachineId peer() const noexcept { return initiator_.peer(); }
+  [[nodiscard]] MachineId peer() const noexcept { return opening_.peer(); }
 
  private:
   static constexpr unsigned reorder = 3;      ///< so much later a piece, and the one before is lost
@@ -104,22 +101,6 @@ class ClientSession {
     state_ = State::ended;
     error_ = why;
     patience_.stop();
-  }
-  void send_open() {
-    Header header;
-    header.kind = Kind::open;
-    header.call = handshake_;
-    header.window = options_.datagram_bytes;
-    const std::vector<std::uint8_t> hello = wire::encode(initiator_.hello());
-    out_.push_back(make_datagram(header, Bytes(hello.data(), hello.size())));
-  }
-  void send_proof() {
-    Header header;
-    header.kind = Kind::proof;
-    header.call = handshake_;
-    header.session = session_;
-    const std::vector<std::uint8_t> proof = wire::encode(*proof_);
-    out_.push_back(make_datagram(header, Bytes(proof.data(), proof.size())));
   }
   void send(Kind kind) {
     Header header;
@@ -157,23 +138,19 @@ class ClientSession {
     out_.push_back(make_datagram(header, {}, seal_));
   }
 
-  void on_challenge(const Header& header, Bytes payload, Time now);
-  void on_welcome(const Header& header, Bytes datagram, Time now);
+  void on_handshake(const Header& header, Bytes datagram, Time now);
   void on_refused(Bytes payload);
   void on_got(const Header& header, Time now);
   void on_reply(const Header& header, Bytes payload, Time now);
 
-  auth::Identity self_;
   ClientOptions options_;
-  auth::Initiator initiator_;
+  Opening opening_;
   Patience patience_;
   State state_ = State::idle;
   Error error_;
   Datagrams out_;
 
-  std::uint64_t handshake_ = 0;
   std::uint64_t session_ = 0;
-  std::optional<auth::Proof> proof_;  ///< ours, once challenged
   Seal seal_;
   std::uint32_t datagram_bytes_ = min_datagram;
   std::uint32_t credits_ = 1;
@@ -196,10 +173,7 @@ inline void ClientSession::on_datagram(Bytes datagram, Time now) {
   if (!header) return;
   const Bytes payload = payload_of(datagram);
   if (state_ == State::opening) {
-    if (header->call != handshake_) return;
-    if (header->kind == Kind::challenge) return on_challenge(*header, payload, now);
-    if (header->kind == Kind::welcome) return on_welcome(*header, datagram, now);
-    if (header->kind == Kind::refused) return on_refused(payload);
+    if (opening_.fits(*header)) on_handshake(*header, datagram, now);
     return;
   }
   if ((state_ != State::ready && state_ != State::closing) || header->session != session_) return;
@@ -217,31 +191,27 @@ inline void ClientSession::on_datagram(Bytes datagram, Time now) {
   if (header->kind == Kind::reply) on_reply(*header, payload, now);
 }
 
-inline void ClientSession::on_challenge(const Header& header, Bytes payload, Time now) {
-  if (proof_) return;  // a second copy
-  const Result<auth::Challenge> challenge = wire::decode<auth::Challenge>(payload);
-  if (!challenge.ok()) return;
-  Result<auth::Proof> proof = initiator_.answer(*challenge);
-  if (!proof.ok()) return end(proof.error());
-  proof_ = *proof;
-  session_ = header.session;
-  send_proof();
-  patience_.begin(now);
-}
-
-inline void ClientSession::on_welcome(const Header& header, Bytes datagram, Time) {
-  const Result<auth::Proof> theirs = wire::decode<auth::Proof>(payload_of(datagram));
-  if (!proof_ || !theirs.ok() || header.session != session_) return;
-  if (const Result<void> checked = initiator_.check(*theirs); !checked.ok()) {
-    return end(checked.error());
+inline void ClientSession::on_handshake(const Header& header, Bytes datagram, Time now) {
+  if (header.kind == Kind::refused) return on_refused(payload_of(datagram));
+  if (header.kind == Kind::challenge) {
+    const Result<bool> answered = opening_.on_challenge(header, payload_of(datagram));
+    if (!answered.ok()) return end(answered.error());
+    if (!*answered) return;
+    out_.push_back(opening_.datagram());
+    patience_.begin(now);
   }
-  seal_ = Seal(*self_.secret, proof_->mac, theirs->mac);
-  if (!seal_.fits(datagram)) return;
-  if (header.window < min_datagram || header.total == 0) return;
-  datagram_bytes_ = std::min({header.window, options_.datagram_bytes, max_datagram});
-  credits_ = std::min<std::uint32_t>(header.total, 64);
-  state_ = State::ready;
-  patience_.stop();
+  if (header.kind == Kind::welcome) {
+    const Result<bool> open = opening_.on_welcome(header, datagram);
+    if (!open.ok()) return end(open.error());
+    if (!*open) return;
+    const Opening::Session& granted = opening_.session();
+    session_ = granted.number;
+    seal_ = granted.seal;
+    datagram_bytes_ = std::min({granted.datagram_bytes, options_.datagram_bytes, max_datagram});
+    credits_ = std::min<std::uint32_t>(granted.credits, 64);
+    state_ = State::ready;
+    patience_.stop();
+  }
 }
 
 inline void ClientSession::on_refused(Bytes payload) {
@@ -308,7 +278,7 @@ inline void ClientSession::on_time(Time now) {
     return end(Error(opening ? Errc::machine_unreachable : Errc::connection_lost, about.c_str()));
   }
   if (state_ == State::opening) {
-    proof_ ? send_proof() : send_open();
+    out_.push_back(opening_.datagram());
   } else if (state_ == State::closing) {
     send(Kind::close);
   } else if (reply_begun_) {

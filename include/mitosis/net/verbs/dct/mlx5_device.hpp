@@ -10,7 +10,7 @@
 #include <mitosis/net/verbs/completion_queue.hpp>
 #include <mitosis/net/verbs/completion_words.hpp>
 #include <mitosis/net/verbs/dct/device.hpp>
-#include <mitosis/net/verbs/device_choice.hpp>
+#include <mitosis/net/verbs/nic.hpp>
 #include <mitosis/net/verbs/queue_pair.hpp>
 #include <mitosis/policy/axes.hpp>
 
@@ -34,18 +34,11 @@ class Mlx5Device {
 
   /// `completions`: as many as can be outstanding. transport_unsupported: it is no mlx5 device, or
   /// one without dynamic connections; says what to use.
-  static Result<std::unique_ptr<Mlx5Device>> open(const Context& context,
-                                                  const ProtectionDomain& domain,
-                                                  const ChosenGid& at, int completions) {
-    if (!::mlx5dv_is_supported(context.get()->device)) return unsupported("no mlx5 device");
-    const Result<ibv_port_attr> port = context.port(at.port);
-    if (!port.ok()) return port.error();
-    const Result<ibv_device_attr> limits = context.attributes();
-    if (!limits.ok()) return limits.error();
-    Result<CompletionQueue> queue = CompletionQueue::make(context, completions, nullptr);
+  static Result<std::unique_ptr<Mlx5Device>> open(const Nic& nic, int completions) {
+    if (!::mlx5dv_is_supported(nic.context().get()->device)) return unsupported("no mlx5 device");
+    Result<CompletionQueue> queue = CompletionQueue::make(nic.context(), completions, nullptr);
     if (!queue.ok()) return queue.error();
-    std::unique_ptr<Mlx5Device> device(new Mlx5Device(
-        context, domain, at, *port, limits->max_qp_init_rd_atom, std::move(queue).value()));
+    std::unique_ptr<Mlx5Device> device(new Mlx5Device(nic, std::move(queue).value()));
     // Whether this one can shows when one is made.
     const Result<Initiator> probe = device->make_initiator();
     if (!probe.ok()) return unsupported("an mlx5 device that refuses one");
@@ -64,13 +57,13 @@ class Mlx5Device {
     wanted.cap.max_send_wr = DCT::send_queue;
     wanted.cap.max_send_sge = 1;
     wanted.comp_mask = IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS;
-    wanted.pd = domain_->get();
+    wanted.pd = nic_->domain().get();
     wanted.send_ops_flags = IBV_QP_EX_WITH_RDMA_READ;
     mlx5dv_qp_init_attr driver = {};
     driver.comp_mask = MLX5DV_QP_INIT_ATTR_MASK_DC | MLX5DV_QP_INIT_ATTR_MASK_QP_CREATE_FLAGS;
     driver.create_flags = MLX5DV_QP_CREATE_DISABLE_SCATTER_TO_CQE;
     driver.dc_init_attr.dc_type = MLX5DV_DCTYPE_DCI;
-    ibv_qp* const raw = ::mlx5dv_create_qp(context_->get(), &wanted, &driver);
+    ibv_qp* const raw = ::mlx5dv_create_qp(nic_->context().get(), &wanted, &driver);
     if (raw == nullptr) {
       return Error(Errc::system_call_failed, "mlx5dv_create_qp (DCI)", errno)
           .in("make an initiator");
@@ -93,29 +86,29 @@ class Mlx5Device {
     wanted.qp_type = IBV_QPT_DRIVER;
     wanted.send_cq = wanted.recv_cq = queue_.get();
     wanted.comp_mask = IBV_QP_INIT_ATTR_PD;
-    wanted.pd = domain_->get();
+    wanted.pd = nic_->domain().get();
     wanted.srq = shared_receives_;
     mlx5dv_qp_init_attr driver = {};
     driver.comp_mask = MLX5DV_QP_INIT_ATTR_MASK_DC;
     driver.dc_init_attr.dc_type = MLX5DV_DCTYPE_DCT;
     driver.dc_init_attr.dct_access_key = key;
-    ibv_qp* const raw = ::mlx5dv_create_qp(context_->get(), &wanted, &driver);
+    ibv_qp* const raw = ::mlx5dv_create_qp(nic_->context().get(), &wanted, &driver);
     if (raw == nullptr) {
       return Error(Errc::system_call_failed, "mlx5dv_create_qp (DCT)", errno).in("make a target");
     }
     Target target(raw);
     ibv_qp_attr attributes = {};
     attributes.qp_state = IBV_QPS_INIT;
-    attributes.port_num = at_.port;
+    attributes.port_num = nic_->port();
     attributes.qp_access_flags = IBV_ACCESS_REMOTE_READ;
     Result<void> done = target.modify(
         attributes, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS,
         "target: init");
     if (!done.ok()) return done.error();
     attributes.qp_state = IBV_QPS_RTR;
-    attributes.path_mtu = port_.active_mtu;
+    attributes.path_mtu = nic_->mtu();
     attributes.min_rnr_timer = 12;  // 0.64 ms; nothing is ever sent to it
-    attributes.ah_attr = way();
+    attributes.ah_attr = nic_->way();
     // Its number is given by the device in this step, and is in qp_num after it.
     done =
         target.modify(attributes, IBV_QP_STATE | IBV_QP_PATH_MTU | IBV_QP_MIN_RNR_TIMER | IBV_QP_AV,
@@ -128,10 +121,10 @@ class Mlx5Device {
   }
 
   Result<Handle> make_handle(const DcPort& port) {
-    ibv_ah_attr to = way();
+    ibv_ah_attr to = nic_->way();
     std::memcpy(to.grh.dgid.raw, port.gid.data(), port.gid.size());
     to.dlid = port.lid;
-    return AddressHandle::make(*domain_, to);
+    return AddressHandle::make(nic_->domain(), to);
   }
 
   /// The doorbell is rung in ibv_wr_complete; where that fails none of the reads was taken.
@@ -166,37 +159,22 @@ class Mlx5Device {
   }
 
  private:
-  Mlx5Device(const Context& context, const ProtectionDomain& domain, const ChosenGid& at,
-             const ibv_port_attr& port, int reads, CompletionQueue queue)
-      : context_(&context),
-        domain_(&domain),
-        at_(at),
-        port_(port),
-        reads_(static_cast<std::uint8_t>(std::clamp(reads, 1, 16))),
-        queue_(std::move(queue)) {}
+  Mlx5Device(const Nic& nic, CompletionQueue queue) : nic_(&nic), queue_(std::move(queue)) {}
 
   static Error unsupported(const char* why) {
     return Error(Errc::transport_unsupported,
                  (std::string("DCT: ") + why + "; use an rc policy, or --fabric tcp").c_str());
   }
-  [[nodiscard]] ibv_ah_attr way() const noexcept {
-    ibv_ah_attr way = {};
-    way.is_global = 1;
-    way.grh.sgid_index = static_cast<std::uint8_t>(at_.gid.index);
-    way.grh.hop_limit = 64;
-    way.port_num = at_.port;
-    return way;
-  }
   Result<void> raise(Initiator& initiator) {
     ibv_qp_attr attributes = {};
     attributes.qp_state = IBV_QPS_INIT;
-    attributes.port_num = at_.port;
+    attributes.port_num = nic_->port();
     Result<void> done = initiator.modify(attributes, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT,
                                          "initiator: init");
     if (!done.ok()) return done;
     attributes.qp_state = IBV_QPS_RTR;
-    attributes.path_mtu = port_.active_mtu;
-    attributes.ah_attr = way();
+    attributes.path_mtu = nic_->mtu();
+    attributes.ah_attr = nic_->way();
     done = initiator.modify(attributes, IBV_QP_STATE | IBV_QP_PATH_MTU | IBV_QP_AV,
                             "initiator: ready to receive");
     if (!done.ok()) return done;
@@ -204,7 +182,7 @@ class Mlx5Device {
     attributes.timeout = timeout;
     attributes.retry_cnt = retries;
     attributes.rnr_retry = retries;
-    attributes.max_rd_atomic = reads_;
+    attributes.max_rd_atomic = nic_->reads_out();
     return initiator.modify(attributes,
                             IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
                                 IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC,
@@ -216,18 +194,14 @@ class Mlx5Device {
     ibv_srq_init_attr wanted = {};
     wanted.attr.max_wr = 1;
     wanted.attr.max_sge = 1;
-    shared_receives_ = ::ibv_create_srq(domain_->get(), &wanted);
+    shared_receives_ = ::ibv_create_srq(nic_->domain().get(), &wanted);
     if (shared_receives_ == nullptr) {
       return Error(Errc::system_call_failed, "ibv_create_srq", errno).in("make a target");
     }
     return {};
   }
 
-  const Context* context_;
-  const ProtectionDomain* domain_;
-  ChosenGid at_;
-  ibv_port_attr port_;
-  std::uint8_t reads_;  ///< in flight, an initiator
+  const Nic* nic_;
   CompletionQueue queue_;
   ibv_srq* shared_receives_ = nullptr;
 };

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+// PoolProcesses: the processes that are attached to a connection pool, and those that are about to
+// be: their sockets, the memory they share, and how they are woken. World: user; the pool's thread.
+#pragma once
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <mitosis/base/unique_fd.hpp>
+#include <mitosis/net/pool/attach.hpp>
+#include <mitosis/net/pool/transfer.hpp>
+#include <mitosis/net/tcp/clock.hpp>
+#include <mitosis/net/verbs/memory_region.hpp>
+
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <new>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mitosis::verbs {
+
+/// Memory of a process stays mapped and registered until `release`, also when it has died.
+class PoolProcesses {
+ public:
+  /// `domain`, for the memory, must outlive this.
+  PoolProcesses(const ProtectionDomain& domain, std::size_t most) : domain_(&domain), most_(most) {}
+
+  /// Where processes attach. address_in_use: another pool serves there.
+  Result<void> listen(const std::string& path);
+
+  /// All that a process shares, as it was registered. It must be attached.
+  [[nodiscard]] const MemoryRegion& region(pool::ProcessId id) const {
+    return *all_.at(id).region;
+  }
+  void release(pool::ProcessId id) { all_.erase(id); }
+  void release_all() { all_.clear(); }
+  void wake(pool::ProcessId id) {
+    const auto found = all_.find(id);
+    if (found == all_.end()) return;
+    const std::uint64_t one = 1;
+    static_cast<void>(!::write(found->second.wake.get(), &one, sizeof one));
+  }
+
+  /// Appends the descriptors that have something to say of processes.
+  void watch(std::vector<pollfd>& waiting) {
+    first_ = waiting.size();
+    watched_.clear();
+    waiting.push_back({listener_.get(), POLLIN, 0});
+    for (const auto& [id, process] : all_) {
+      if (!process.socket) continue;
+      watched_.push_back(id);
+      waiting.push_back({process.socket.get(), POLLIN, 0});
+      waiting.push_back({process.doorbell.get(), POLLIN, 0});
+    }
+    watched_comers_ = comers_.size();
+    for (const Comer& comer : comers_) waiting.push_back({comer.socket.get(), POLLIN, 0});
+  }
+  /// After poll(2) of these: calls `gone(id)` of processes that have ended, and `come(id, area,
+  /// data)` of new ones.
+  template <class Gone, class Come>
+  void attend(const std::vector<pollfd>& waiting, Gone gone, Come come);
+
+ private:
+  struct Process {
+    UniqueFd socket, doorbell, wake;
+    std::uint8_t* base = nullptr;
+    std::size_t bytes = 0;
+    std::optional<MemoryRegion> region;
+    Process() = default;
+    Process(Process&&) = delete;
+    ~Process() {
+      region.reset();
+      if (base != nullptr) ::munmap(base, bytes);
+    }
+  };
+  /// Has connected, and not sent its packet yet. Nobody else waits for it.
+  struct Comer {
+    UniqueFd socket;
+    Time deadline;
+  };
+  static constexpr std::size_t max_comers = 64;
+  static constexpr std::uint64_t comer_ms = 10'000;
+
+  template <class Come>
+  void attach(UniqueFd socket, Come& come);
+
+  const ProtectionDomain* domain_;
+  std::size_t most_;
+  UniqueFd listener_;
+  std::map<pool::ProcessId, Process> all_;
+  std::vector<Comer> comers_;  ///< oldest first
+  pool::ProcessId last_ = 0;
+  // Of the last `watch`: where in it, and who.
+  std::size_t first_ = 0;
+  std::vector<pool::ProcessId> watched_;
+  std::size_t watched_comers_ = 0;
+};
+
+inline Result<void> PoolProcesses::listen(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path) {
+    return Error(Errc::invalid_argument, (path + ": not a path for a socket").c_str());
+  }
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return Error(Errc::system_call_failed, "socket", errno);
+  // One of a pool that was killed is in the way; one that is answered belongs to somebody.
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
+    return Error(Errc::address_in_use, (path + ": another pool serves there").c_str());
+  }
+  ::unlink(path.c_str());
+  fd = UniqueFd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd || ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(fd.get(), 64) != 0) {
+    return Error(Errc::system_call_failed, path.c_str(), errno);
+  }
+  listener_ = std::move(fd);
+  return {};
+}
+
+template <class Gone, class Come>
+void PoolProcesses::attend(const std::vector<pollfd>& waiting, Gone gone, Come come) {
+  const bool called = waiting[first_].revents != 0;
+  const pollfd* at = waiting.data() + first_ + 1;
+  // A process says nothing on its socket: it is its end.
+  for (const pool::ProcessId id : watched_) {
+    Process& process = all_.at(id);
+    if (at[1].revents != 0) {
+      std::uint64_t count = 0;
+      static_cast<void>(!::read(process.doorbell.get(), &count, sizeof count));
+    }
+    if (at[0].revents != 0) {
+      process.socket.reset();
+      gone(id);
+    }
+    at += 2;
+  }
+  for (std::size_t i = 0; i < watched_comers_; ++i) {
+    if ((at++)->revents != 0) attach(std::move(comers_[i].socket), come);
+  }
+  const Time now = tcp::monotonic_now();
+  std::erase_if(comers_,
+                [now](const Comer& comer) { return !comer.socket || now >= comer.deadline; });
+  if (!called) return;
+  UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (comers_.size() >= max_comers) comers_.erase(comers_.begin());
+  if (socket) comers_.push_back({std::move(socket), tcp::deadline_in(comer_ms)});
+}
+
+/// A process comes: its packet is there.
+template <class Come>
+void PoolProcesses::attach(UniqueFd socket, Come& come) {
+  pool::AttachPacket packet;
+  const Result<void> came = pool::receive_attach(socket.get(), packet, tcp::monotonic_now());
+  const auto refuse = [&socket](Errc why) {
+    pool::Attach said;
+    said.status = why;
+    static_cast<void>(pool::send_attach(socket.get(), said, {}));
+  };
+  if (!came.ok()) return refuse(came.code());
+  if (all_.size() >= most_) return refuse(Errc::limit_exceeded);
+  const Result<std::size_t> bytes = pool::check_area(packet.fds[0].get());
+  if (!bytes.ok()) return refuse(bytes.code());
+  UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  void* const base =
+      ::mmap(nullptr, *bytes, PROT_READ | PROT_WRITE, MAP_SHARED, packet.fds[0].get(), 0);
+  // A doorbell of its own: who takes it away from the pool hurts nobody else.
+  UniqueFd doorbell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake || !doorbell || base == MAP_FAILED) {
+    if (base != MAP_FAILED) ::munmap(base, *bytes);
+    return refuse(Errc::out_of_memory);
+  }
+  const pool::ProcessId id = ++last_;
+  Process& process = all_[id];
+  process.base = static_cast<std::uint8_t*>(base);
+  process.bytes = *bytes;
+  const MutableBytes data(process.base + pool::data_at, *bytes - pool::data_at);
+  Result<MemoryRegion> region =
+      MemoryRegion::make(*domain_, data, MemoryRegion::for_remote_reads_and_writes);
+  const int fds[2] = {doorbell.get(), wake.get()};
+  if (!region.ok() || !pool::send_attach(socket.get(), {}, Span<const int>(fds)).ok()) {
+    if (!region.ok()) refuse(region.code());
+    all_.erase(id);
+    return;
+  }
+  process.region.emplace(std::move(region).value());
+  process.socket = std::move(socket);
+  process.doorbell = std::move(doorbell);
+  process.wake = std::move(wake);
+  come(id, *std::launder(reinterpret_cast<pool::Area*>(base)), data);
+}
+
+}  // namespace mitosis::verbs

@@ -84,6 +84,8 @@ BARS = PAUSES + [
         issue=3),
     Bar('ud_nil_call', 'bar_calls.py', 'calls/nil/', 1.25, 'x ib_send_lat', ratio,
         floor='ib_send_lat -c UD there and back', floor_unit='us', issue=4),
+    Bar('ud_nil_call_asleep', 'bar_calls.py', 'calls/nil_asleep/', 1.25, 'x ib_send_lat', ratio,
+        floor='ib_send_lat -c UD -e there and back', floor_unit='us', issue=4),
     Bar('pool_connect', 'bar_calls.py', 'connect/rdma_cm/', 20, 'x faster', speedup, at_least=True,
         floor="rdma_cm's connect", floor_unit='us', issue=4),
     Bar('pool_connect_raw', 'bar_calls.py', 'connect/raw/', 1, 'x faster', speedup, at_least=True,

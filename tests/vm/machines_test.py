@@ -11,11 +11,17 @@ class Machines(Case):
     COUNT = 3
     RDMA = False
 
+    @staticmethod
+    def reach(machine, other):
+        """They see each other; on a busy host the first packets may be lost."""
+        machine.must("sh", "-c", f"for i in $(seq 30); do busybox ping -c 1 -W 1 {other.address} "
+                                 "&& exit 0; done; exit 1")
+
     def test_each_runs_the_stock_kernel_and_sees_the_others(self):
         self.assertTrue(self.cluster.release.startswith("6.1."), self.cluster.release)
         for machine in self.machines:
             for other in self.machines:
-                machine.must("busybox", "ping", "-c", "1", "-W", "10", other.address)
+                self.reach(machine, other)
 
     def test_output_and_status_come_back(self):
         said = self.machines[0].run("sh", "-c", "echo out; echo err >&2; exit 7")
@@ -37,7 +43,7 @@ class Machines(Case):
         self.cluster.switch.unplug(2)
         self.assertNotEqual(first.run("busybox", "ping", "-c", "2", "-W", "1", last.address)[0], 0)
         self.cluster.switch.plug(2)
-        first.must("busybox", "ping", "-c", "1", "-W", "10", last.address)
+        self.reach(first, last)
 
     def test_a_killed_machine_is_noticed_and_can_be_started_again(self):
         machine = self.machines[2]
@@ -49,7 +55,7 @@ class Machines(Case):
         machine.start()
         machine.wait()
         self.assertNotEqual(machine.run("test", "-e", "/run/before")[0], 0)
-        self.machines[0].must("busybox", "ping", "-c", "1", "-W", "10", machine.address)
+        self.reach(self.machines[0], machine)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,13 @@ import threading
 FRAME_BYTES = 65536
 QUEUE_FRAMES = 4096  # that wait for a machine; more are lost, as a switch loses them
 RETRY_SECONDS = 0.0005
+ROCE_PORT = 4791  # UDP; after an Ethernet and an IPv4 header without options
+
+
+def is_roce(frame):
+    """Whether the frame is one of soft-RoCE's."""
+    return (frame[12:14] == b"\x08\x00" and frame[23] == socket.IPPROTO_UDP
+            and int.from_bytes(frame[36:38], "big") == ROCE_PORT)
 
 
 class Switch:
@@ -24,6 +31,7 @@ class Switch:
                        for i in range(machines)]
         self._plugged = [True] * machines
         self._loss = [0.0] * machines
+        self._roce = True
         self._random = random.Random(seed)
         self._ports = []
         self._queues = [collections.deque() for _ in range(machines)]
@@ -69,6 +77,10 @@ class Switch:
         """That part (0 to 1) of the frames that the machine sends is lost."""
         self._loss[number] = part
 
+    def pass_roce(self, passes):
+        """False: from now on RDMA gets through to nobody, and all else does."""
+        self._roce = passes
+
     def _forward(self):
         while True:
             waiting = any(self._queues)
@@ -87,6 +99,8 @@ class Switch:
             except BlockingIOError:
                 return
             if not self._plugged[source] or self._random.random() < self._loss[source]:
+                continue
+            if not self._roce and is_roce(frame):
                 continue
             for number, queue in enumerate(self._queues):
                 if number != source and len(queue) < QUEUE_FRAMES:

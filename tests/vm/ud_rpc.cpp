@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Usage: ud_rpc serve | ud_rpc calls WAY COUNT | ud_rpc nil WAY COUNT | ud_rpc stop WAY | ud_rpc
-// dct Calls over datagrams on this machine's RDMA device, for ud_test.py. World: user. What is read
-// are 2048 bytes that depend on the address, and 8 that are their sum. A handler may be reclaimed
-// once: the server tells at its end how often each was. Handler 0 ends the server.
+// Usage: ud_rpc serve [SPIN_US] | calls WAY COUNT | nil WAY COUNT [SPIN_US] | stop WAY | dct
+// Calls over datagrams on this machine's RDMA device, for ud_test.py and the benchmark. World:
+// user. What is read are 2048 bytes that depend on the address, and 8 that are their sum. A handler
+// may be reclaimed once: the server tells at its end how often each was. Handler 0 ends the server.
+// SPIN_US: how long the device is polled before sleeping.
 #include <fmt/format.h>
 
 #include <mitosis/base/describe.hpp>
@@ -88,9 +89,11 @@ int fail(const Error& error) {
   return 1;
 }
 
-int serve(const verbs::ChosenGid& at) {
+int serve(const verbs::ChosenGid& at, const char* spin_us) {
   Service service;
-  auto server = verbs::UdServer::start(at, {}, identity(0), service);
+  verbs::UdServer::Options options;
+  if (spin_us != nullptr) options.spin_us = std::stoull(spin_us);
+  auto server = verbs::UdServer::start(at, options, identity(0), service);
   if (!server.ok()) return fail(server.error());
   fmt::print("{}\n", verbs::way_text((*server)->way()));
   std::fflush(stdout);
@@ -148,11 +151,13 @@ int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
   const Result<verbs::ChosenGid> at = verbs::choose(verbs::list_devices(), {});
   if (!at.ok()) return fail(at.error());
-  if (what == "serve") return serve(*at);
+  if (what == "serve") return serve(*at, argc > 2 ? argv[2] : nullptr);
   if (what == "dct") return dct();
   const Result<rpc::ud::Way> way = verbs::parse_way(argc > 2 ? argv[2] : "");
   if (!way.ok()) return fail(way.error());
-  auto client = verbs::UdClient::open(*at, identity(1), MachineId{0}, *way, {});
+  verbs::UdClient::Options options;
+  if (argc > 4) options.spin_us = std::stoull(argv[4]);
+  auto client = verbs::UdClient::open(*at, identity(1), MachineId{0}, *way, options);
   if (!client.ok()) return fail(client.error());
   const std::uint64_t count = argc > 3 ? std::stoull(argv[3]) : 1;
   if (what == "calls") return calls(**client, count);
@@ -161,6 +166,7 @@ int main(int argc, char** argv) {
     const Result<void> done = (*client)->reclaim(HandlerId{0}, {}, tcp::deadline_in(20'000));
     return done.ok() ? 0 : fail(done.error());
   }
-  fmt::print("usage: ud_rpc serve | calls WAY COUNT | nil WAY COUNT | stop WAY | dct\n");
+  fmt::print("usage: ud_rpc serve [SPIN_US] | calls WAY COUNT | nil WAY COUNT [SPIN_US] | stop WAY "
+             "| dct\n");
   return 2;
 }

@@ -5,6 +5,7 @@
 import signal
 import time
 
+import soft_roce
 from case import run_or_skip
 from parent_program import prepare
 from verbs_case import VerbsCase
@@ -70,7 +71,8 @@ class Ends(VerbsCase):
                                            "dct+ondemand+none+cow", env={"MITOSIS_KEY": key})
         self.assertEqual(status, 125)
         self.assertIn("rxe0", said)
-        self.assertIn("use rc+ondemand+none+cow", said)
+        self.assertIn("no mlx5 device; use an rc policy, or --fabric tcp", said)
+        self.assertIn("here rc+ondemand+none+cow", said)
 
     def test_a_reclaimed_parent_ends_its_children(self):
         key, _ = prepare(self.agents, self.machines[0], 52, POLICY, 4)
@@ -87,9 +89,13 @@ class Ends(VerbsCase):
         self.cluster.switch.unplug(1)
         time.sleep(2)  # less than a page may take
         self.cluster.switch.plug(1)
+        before = soft_roce.read_packets(self.machines[1])
         status, said = self.machines[1].finish(begun)
         self.assertEqual((status, said), (5, f"child {data} vm1\n"),
                          self.agents.log(self.machines[1]))
+        # RDMA has come back for the rest of it.
+        self.assertGreater(soft_roce.read_packets(self.machines[1]), before + 20,
+                           self.agents.log(self.machines[1]))
 
     def test_workers_that_are_killed_cost_no_byte(self):
         owner, reader = self.machines[0], self.machines[1]

@@ -70,17 +70,43 @@ class VerbsFabric(Case):
         self.leave_nothing("thousand_connections")
 
     def leave_nothing(self, what):
+        self.check("bytes")  # what the first reader makes there stays
         self.wait_for_end()
-        before = self.resources(self.owner)
+        before = self.resources(self.owner), self.descriptors()
+        memory = self.memory_kib()
         self.check(what, seconds=250)
         self.wait_for_end()
-        self.assertEqual(self.resources(self.owner), before)
+        self.assertEqual((self.resources(self.owner), self.descriptors()), before)
+        self.assertLess(self.memory_kib(), memory + 1024)
+
+    def descriptors(self):
+        """How many the owner has open."""
+        return self.owner.must("sh", "-c", "ls /proc/$(cat /run/pid)/fd | wc -l").strip()
+
+    def memory_kib(self):
+        """The owner's."""
+        status = self.owner.must("sh", "-c", "cat /proc/$(cat /run/pid)/status")
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1))
 
     def wait_for_end(self):
         """Until the owner has heard of its readers' end."""
         # The device has one of its own, of management.
         self.wait_for(lambda: self.resources(self.owner)["qp"] <= 1,
                       lambda: self.resources(self.owner), seconds=30)
+
+    def test_requests_in_flight_fail_over_within_5_s_and_rdma_comes_back(self):
+        self.reader.run("rm", "-f", "/run/reading", "/run/moved")
+        self.addCleanup(self.cluster.switch.pass_roce, True)
+        begun = self.reader.begin(PEER, "failover", self.owner.address, seconds=200)
+        self.wait_for_file(self.reader, "/run/reading")
+        self.cluster.switch.pass_roce(False)
+        try:
+            self.wait_for_file(self.reader, "/run/moved")
+        finally:
+            self.cluster.switch.pass_roce(True)
+            status, said = self.reader.finish(begun)
+            self.assertEqual(status, 0, said)
+        self.assertRegex(said, r"moved [1-9]")
 
     def test_reads_end_when_the_owners_machine_dies(self):
         self.reader.run("rm", "-f", "/run/reading")

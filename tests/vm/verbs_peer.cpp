@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
+#include <fstream>
 #include <string_view>
 #include <vector>
 
@@ -39,16 +41,28 @@ int check_bytes(Reader& reader) {
   return 0;
 }
 
-/// A key that the owner's device refuses: the bytes come the other way, and are right.
+/// A key that the owner's device refuses: the bytes come the other way, and are right. It is asked
+/// for anew, and with the right one RDMA is used.
 int check_wrong_remote_key(Reader& reader) {
-  reader.spoil = [](rpc::Piece& piece) { piece.remote_key ^= 0x5a; };
+  std::atomic<bool> wrong = true;
+  reader.spoil = [&wrong](rpc::Piece& piece) {
+    if (wrong) piece.remote_key ^= 0x5a;
+  };
   for (int i = 0; i < 50; ++i) {
     const ReadRequest r = reader.request(static_cast<std::uint64_t>(i) * 8192, 4096);
     if (reader.read(r) != Errc::ok || !Reader::right(r)) return fail("a read");
     ::usleep(20'000);
   }
   if (reader.fabric().counts().moved == 0) return fail("no device has refused the key");
-  return 0;
+  wrong = false;
+  for (const Time late = tcp::deadline_in(20'000); tcp::monotonic_now() < late;) {
+    const auto before = reader.fabric().counts();
+    const ReadRequest r = reader.request(0, 4096);
+    if (reader.read(r) != Errc::ok || !Reader::right(r)) return fail("a read with the right key");
+    const auto after = reader.fabric().counts();
+    if (after.rdma > before.rdma && after.moved == before.moved) return 0;
+  }
+  return fail("the key is not asked for anew");
 }
 /// The right key with an address that was told to nobody.
 int check_guessed_address(Reader& reader) {
@@ -146,16 +160,26 @@ std::size_t open_files() {
   }
   return count;
 }
+/// Memory of this process, in KiB.
+std::size_t resident() {
+  std::size_t all = 0, here = 0;
+  std::ifstream("/proc/self/statm") >> all >> here;
+  return here * page_size / 1024;
+}
 /// A connection after the other: each reads, none leaves anything.
 int check_connections(Reader& reader, int times) {
-  std::size_t files = 0;
+  std::size_t files = 0, kib = 0;
   for (int i = 0; i < times; ++i) {
     if (!reader.warm_up()) return fail("no connection");
     reader.fabric().forget(owner_machine);
-    if (i == 20) files = open_files();
+    if (i != 20) continue;
+    files = open_files();
+    kib = resident();
   }
-  std::printf("descriptors: %zu then %zu\n", files, open_files());
+  std::printf("descriptors: %zu then %zu; KiB: %zu then %zu\n", files, open_files(), kib,
+              resident());
   if (open_files() > files + 2) return fail("descriptors are left open");
+  if (resident() > kib + 1024) return fail("memory has grown");
   return 0;
 }
 
@@ -181,6 +205,59 @@ int check_end(Reader& reader) {
                ? 0
                : 1;
   }
+}
+
+/// RDMA gets through no more, TCP does: the requests in flight go the other way, within 5 s each,
+/// and what follows too. Then RDMA gets through again, and is used again.
+int check_failover(Reader& reader) {
+  if (!reader.warm_up()) return fail("no read goes by RDMA");
+  if (::creat("/run/reading", 0600) < 0) return fail("creat");
+  constexpr std::uint64_t batch = 16, length = 65536;
+  std::uint64_t after = 0, slowest_ms = 0;
+  for (const Time late = tcp::deadline_in(100'000); after < 20; ++after) {
+    if (tcp::monotonic_now() > late) return fail("no request was moved");
+    if (reader.fabric().counts().moved == 0) after = 0;
+    std::vector<ReadRequest> requests;
+    for (std::uint64_t i = 0; i < batch; ++i) {
+      requests.push_back(reader.request(i * length, length, i * length));
+      std::fill(requests[i].into.data, requests[i].into.data + length, std::uint8_t{0xee});
+    }
+    const Time began = tcp::monotonic_now();
+    reader.fabric().post(requests);
+    for (std::uint64_t ended = 0; ended < batch;) {
+      ReadCompletion done[batch];
+      const std::size_t count = reader.fabric().poll(done, tcp::monotonic_now());
+      for (std::size_t i = 0; i < count; ++i) {
+        if (done[i].status != Errc::ok) return fail(words(done[i].status));
+      }
+      ended += count;
+      if (count == 0) reader.sleep();
+    }
+    const auto ms = (static_cast<std::uint64_t>(tcp::monotonic_now()) -
+                     static_cast<std::uint64_t>(began)) /
+                    1'000'000;
+    slowest_ms = std::max(slowest_ms, ms);
+    for (const ReadRequest& r : requests) {
+      if (!Reader::right(r)) return fail("wrong bytes");
+    }
+  }
+  const auto counts = reader.fabric().counts();
+  std::printf("moved %llu, the slowest batch took %llu ms\n",
+              static_cast<unsigned long long>(counts.moved),
+              static_cast<unsigned long long>(slowest_ms));
+  if (slowest_ms > 5000) return fail("a request was moved too late");
+  if (::creat("/run/moved", 0600) < 0) return fail("creat");
+  // One that is tried while RDMA is still away is moved too.
+  for (const Time late = tcp::deadline_in(60'000); tcp::monotonic_now() < late;) {
+    const std::uint64_t moved = reader.fabric().counts().moved;
+    if (!reader.warm_up()) continue;
+    const std::uint64_t rdma = reader.fabric().counts().rdma;
+    const ReadRequest r = reader.request(0, page_size);
+    if (reader.read(r) != Errc::ok || !Reader::right(r)) return fail("a read afterwards");
+    const auto now = reader.fabric().counts();
+    if (now.moved == moved && now.rdma > rdma) return 0;
+  }
+  return fail("RDMA is not used again");
 }
 
 // ---- measurements: never asleep, as perftest does it -------------------------------------------
@@ -256,6 +333,7 @@ int run(std::string_view what, const std::string& host) {
   if (what == "thousand_connections" || what == "hundred_by_cm")
     return check_connections(reader, what == "hundred_by_cm" ? 100 : 1000);
   if (what == "end") return check_end(reader);
+  if (what == "failover") return check_failover(reader);
   return fail("no such check");
 }
 

@@ -16,6 +16,8 @@ namespace mitosis::rpc {
 
 /// More pieces of one target are not told: their pages come the other way.
 inline constexpr std::uint32_t max_pieces = 50'000;
+/// Nor more doors.
+inline constexpr std::uint32_t max_doors = 32;
 
 /// One end of a connection of queue pairs, as the other end needs it.
 struct QueuePairEnd {
@@ -78,16 +80,29 @@ struct ConnectionPlace {
   }
 };
 
+/// A dynamic target of the owner's device, and where that is: who has not its key reads nothing.
+struct Door {
+  std::uint32_t number = 0;
+  std::uint64_t key = 0;
+  std::uint16_t lid = 0;  ///< InfiniBand's local address; 0 on Ethernet
+  std::array<std::uint8_t, 16> gid{};
+  template <class A>
+  void fields(A& a) {
+    a(number, key, lid, gid);
+  }
+};
 /// Bytes of a target that can be read by RDMA: `bytes` from `start` (an address of the parent) on
-/// are at `remote_address` under `remote_key`.
+/// are at `remote_address` under `remote_key`. Without a connection they are read through `door`,
+/// an index into the doors that were told with it.
 struct Piece {
   std::uint64_t start = 0;
   std::uint64_t bytes = 0;
   std::uint64_t remote_address = 0;
   std::uint32_t remote_key = 0;
+  std::uint32_t door = 0;
   template <class A>
   void fields(A& a) {
-    a(start, bytes, remote_address, remote_key);
+    a(start, bytes, remote_address, remote_key, door);
   }
 };
 
@@ -105,9 +120,10 @@ struct PiecesReply {
   static constexpr MessageType type = MessageType::pieces_reply;
   bool complete = false;  ///< no more will come: what is in no piece is not to be had by RDMA
   std::vector<Piece> pieces;
+  std::vector<Door> doors = {};  ///< none: the owner's device has no dynamic connections
   template <class A>
   void fields(A& a) {
-    a(complete, wire::limit<max_pieces>(pieces));
+    a(complete, wire::limit<max_pieces>(pieces), wire::limit<max_doors>(doors));
   }
 };
 

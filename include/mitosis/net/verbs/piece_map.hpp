@@ -21,7 +21,7 @@ class PieceMap {
  public:
   PieceMap() = default;
   explicit PieceMap(rpc::PiecesReply told)
-      : pieces_(std::move(told.pieces)), complete_(told.complete) {
+      : pieces_(std::move(told.pieces)), doors_(std::move(told.doors)), complete_(told.complete) {
     std::sort(pieces_.begin(), pieces_.end(),
               [](const rpc::Piece& a, const rpc::Piece& b) { return a.start < b.start; });
     std::uint64_t end = 0;
@@ -36,8 +36,8 @@ class PieceMap {
 
   /// Where the first of these bytes are, and up to how many of them there; nothing where they are
   /// in no piece.
-  [[nodiscard]] std::optional<RemoteMemory> find(std::uint64_t address,
-                                                 std::uint64_t bytes) const noexcept {
+  [[nodiscard]] std::optional<RemotePart> find(std::uint64_t address,
+                                               std::uint64_t bytes) const noexcept {
     auto at = std::upper_bound(
         pieces_.begin(), pieces_.end(), address,
         [](std::uint64_t wanted, const rpc::Piece& piece) { return wanted < piece.start; });
@@ -45,8 +45,8 @@ class PieceMap {
     --at;
     const std::uint64_t into = address - at->start;
     if (into >= at->bytes) return std::nullopt;
-    return RemoteMemory{at->remote_address + into, std::min(bytes, at->bytes - into),
-                        at->remote_key};
+    return RemotePart{
+        {at->remote_address + into, std::min(bytes, at->bytes - into), at->remote_key}, at->door};
   }
   /// Whether all of these bytes are in pieces, and how many pieces that takes; 0: they are not.
   [[nodiscard]] std::size_t count(std::uint64_t address, std::uint64_t bytes) const noexcept {
@@ -60,12 +60,17 @@ class PieceMap {
     }
     return pieces;
   }
+  /// Through which dynamic connections read a part; null: it was told of none.
+  [[nodiscard]] const rpc::Door* door(const RemotePart& part) const noexcept {
+    return part.door < doors_.size() ? &doors_[part.door] : nullptr;
+  }
   /// Asking again would tell no more.
   [[nodiscard]] bool complete() const noexcept { return complete_; }
   [[nodiscard]] std::size_t size() const noexcept { return pieces_.size(); }
 
  private:
   std::vector<rpc::Piece> pieces_;  ///< ascending, apart
+  std::vector<rpc::Door> doors_;
   bool complete_ = false;
 };
 

@@ -17,7 +17,7 @@ namespace mitosis::verbs {
 struct PlacedRead {
   static constexpr std::size_t max_parts = 4;
   ReadRequest request;
-  RemoteMemory parts[max_parts];
+  RemotePart parts[max_parts];
   std::uint32_t count = 0;  ///< of parts: as many requests of the device
 };
 

@@ -7,6 +7,7 @@
 
 #include <mitosis/mem/page_ranges.hpp>
 #include <mitosis/net/rpc/rdma_messages.hpp>
+#include <mitosis/net/verbs/dct/parent_doors.hpp>
 #include <mitosis/net/verbs/nic.hpp>
 
 #include <cstdint>
@@ -38,12 +39,23 @@ bool for_each_part(const PageRanges& ranges, std::uint64_t offset, std::uint64_t
 /// only be read, under random addresses: an address is known only to whom it was told.
 class RegisteredPool {
  public:
-  RegisteredPool(const TargetName& name, PageRanges ranges)
-      : name_(name), ranges_(std::move(ranges)) {}
+  /// `doors`, which must outlive it: where the device has dynamic connections. `areas`: the parent's
+  /// VMAs, which may have doors of their own.
+  RegisteredPool(const TargetName& name, PageRanges ranges, Doors* doors = nullptr,
+                 std::vector<PageRange> areas = {})
+      : name_(name), ranges_(std::move(ranges)), doors_(doors, std::move(areas)) {}
 
   [[nodiscard]] const PageRanges& ranges() const noexcept { return ranges_; }
   [[nodiscard]] const TargetName& name() const noexcept { return name_; }
 
+  /// Before the first `add`. Where it fails dynamic connections do not reach the target.
+  Result<void> open_doors() {
+    const std::lock_guard lock(mutex_);
+    if (revoked_) return Error(Errc::revoked);
+    if (Result<void> opened = doors_.open(); !opened.ok()) return opened;
+    told_.doors = doors_.told();
+    return {};
+  }
   /// Registers the bytes from `offset` on of the sequence of all pages, which are in `memory`
   /// (borrowed: it must stay mapped until `revoke`). revoked: it has ended.
   Result<void> add(const Nic& nic, std::uint64_t offset, MutableBytes memory) {
@@ -61,9 +73,14 @@ class RegisteredPool {
     regions_.push_back(std::move(region).value());
     for_each_part(ranges_, offset, memory.size(),
                   [&](std::uint64_t start, std::uint64_t bytes, std::uint64_t at) {
-                    if (told_.pieces.size() >= rpc::max_pieces) return false;
-                    told_.pieces.push_back({start, bytes, remote.address + at, remote.remote_key});
-                    return true;
+                    const auto tell = [&](std::uint64_t from, std::uint64_t size,
+                                          std::uint32_t door) {
+                      if (told_.pieces.size() >= rpc::max_pieces) return false;
+                      told_.pieces.push_back({from, size, remote.address + at + (from - start),
+                                              remote.remote_key, door});
+                      return true;
+                    };
+                    return doors_.split(start, bytes, tell);
                   });
     return {};
   }
@@ -85,6 +102,7 @@ class RegisteredPool {
       const std::lock_guard lock(mutex_);
       revoked_ = true;
       told_ = {};
+      doors_.close();
       ended.swap(regions_);
     }
   }
@@ -96,6 +114,7 @@ class RegisteredPool {
  private:
   const TargetName name_;
   const PageRanges ranges_;
+  ParentDoors doors_;  ///< guarded by mutex_, as are
   mutable std::mutex mutex_;
   std::vector<MemoryRegion> regions_;
   rpc::PiecesReply told_;

@@ -14,4 +14,9 @@ struct RemoteMemory {
   std::uint32_t remote_key = 0;
 };
 
+/// Where some bytes of a target are: `door` counts its doors, through which dynamic connections go.
+struct RemotePart : RemoteMemory {
+  std::uint32_t door = 0;
+};
+
 }  // namespace mitosis::verbs

@@ -16,11 +16,12 @@ namespace mitosis::agent::detail {
 /// Refuses what the agent's device cannot do; `rdma` null: there is none, TCP does all.
 inline Result<void> check_transport(const PolicyName& policy, const RdmaSide* rdma) {
   if (rdma == nullptr || policy.transport != TransportKind::dct) return {};
+  const Result<void> dynamic = rdma->dynamic();
+  if (dynamic) return {};
   PolicyName other = policy;
   other.transport = TransportKind::rc;
-  const std::string about = fmt::format(
-      "DCT, by {}: it has no dynamic connections; use {}, or an agent with --fabric tcp",
-      rdma->device(), format(other).c_str());
+  const std::string about = fmt::format("{} (here {}; {})", dynamic.error().subject.c_str(),
+                                        format(other).c_str(), rdma->device());
   return Error(Errc::transport_unsupported, about.c_str()).in("choose the policy");
 }
 

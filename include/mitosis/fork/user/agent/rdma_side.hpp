@@ -34,8 +34,12 @@ class RdmaSide {
   [[nodiscard]] virtual Registrar& registrar() noexcept = 0;
   /// Registers this machine's parents.
   [[nodiscard]] virtual TargetObserver& observer() noexcept = 0;
-  /// A pager's fabric; `second` is its way to what RDMA does not reach.
+  /// A pager's fabrics; `second` is the way to what RDMA does not reach. DCT: over TCP alone where
+  /// the device has no dynamic connections.
   virtual Result<PagerFabric> fabric(std::unique_ptr<TcpFabric<RC>> second) = 0;
+  virtual Result<PagerFabric> fabric(std::unique_ptr<TcpFabric<DCT>> second) = 0;
+  /// Whether it has. Where not, policies with DCT are refused: the error's subject says what to use.
+  [[nodiscard]] virtual Result<void> dynamic() const = 0;
   /// Pinned copies of parents.
   [[nodiscard]] virtual std::uint64_t bytes_used() const noexcept = 0;
   /// The device, as a user knows it.

@@ -39,10 +39,15 @@ class RegisteredParents final : public TargetObserver {
   static constexpr std::uint64_t first_piece = std::uint64_t{1} << 20;
   static constexpr std::uint64_t last_piece = std::uint64_t{16} << 20;
 
-  /// `budget_left`: what the agent may still use; called by the thread. All must outlive it.
-  RegisteredParents(const verbs::Nic& nic, TargetTable& targets,
+  /// `doors` null: the device has no dynamic connections. `budget_left`: what the agent may still
+  /// use; called by the thread. All must outlive it.
+  RegisteredParents(const verbs::Nic& nic, verbs::Doors* doors, TargetTable& targets,
                     std::function<std::uint64_t()> budget_left)
-      : nic_(nic), targets_(targets), budget_left_(std::move(budget_left)), thread_([this] {
+      : nic_(nic),
+        doors_(doors),
+        targets_(targets),
+        budget_left_(std::move(budget_left)),
+        thread_([this] {
           ::prctl(PR_SET_NAME, "mitosis-regist");
           run();
         }) {}
@@ -73,8 +78,9 @@ class RegisteredParents final : public TargetObserver {
 
  private:
   struct Served {
-    Served(const TargetName& name, PageRanges ranges, std::atomic<std::uint64_t>& used)
-        : all_bytes(used), pool(name, std::move(ranges)) {}
+    Served(const TargetName& name, PageRanges ranges, verbs::Doors* doors,
+           std::vector<PageRange> areas, std::atomic<std::uint64_t>& used)
+        : all_bytes(used), pool(name, std::move(ranges), doors, std::move(areas)) {}
     ~Served() {
       pool.revoke();
       all_bytes.fetch_sub(bytes);
@@ -91,6 +97,7 @@ class RegisteredParents final : public TargetObserver {
   Result<void> copy(Served& served, std::uint64_t offset, MutableBytes into);
 
   const verbs::Nic& nic_;
+  verbs::Doors* const doors_;
   TargetTable& targets_;
   const std::function<std::uint64_t()> budget_left_;
   std::atomic<std::uint64_t> bytes_used_{0};
@@ -115,7 +122,12 @@ inline void RegisteredParents::on_open(const Parent& parent) {
     }
     ranges = PageRanges(std::move(own));
   }
-  auto served = std::make_shared<Served>(parent.target, std::move(ranges), bytes_used_);
+  std::vector<PageRange> areas;
+  for (const descriptor::VmaRecord vma : view->vmas()) {
+    areas.push_back({page_of(vma.start), (vma.end - vma.start) >> page_shift});
+  }
+  auto served = std::make_shared<Served>(parent.target, std::move(ranges), doors_,
+                                         std::move(areas), bytes_used_);
   served->handler = parent.handler;
   if (parent.copy && parent.image_fd) {
     served->image = UniqueFd(::fcntl(parent.image_fd.get(), F_DUPFD_CLOEXEC, 0));
@@ -164,6 +176,10 @@ inline void RegisteredParents::run() {
 
 inline Result<void> RegisteredParents::register_all(Served& served) {
   const std::uint64_t total = served.pool.ranges().pages() << page_shift;
+  if (auto r = served.pool.open_doors(); !r && r.code() != Errc::revoked) {
+    spdlog::warn("handler {} is read over TCP by policies with DCT: {}",
+                 static_cast<std::uint64_t>(served.handler), describe(r.error()));
+  }
   SharedMapping image;
   if (served.image) {
     // Writable, though nobody writes: before Linux 6.3 the kernel pins no others.

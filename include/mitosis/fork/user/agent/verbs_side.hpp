@@ -7,6 +7,7 @@
 #include <mitosis/fork/user/agent/peers.hpp>
 #include <mitosis/fork/user/agent/rdma_side.hpp>
 #include <mitosis/fork/user/agent/registered_parents.hpp>
+#include <mitosis/net/verbs/dct/mlx5_reads.hpp>
 #include <mitosis/net/verbs/fabric.hpp>
 #include <mitosis/net/verbs/served_queue_pairs.hpp>
 
@@ -15,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace mitosis::agent {
 
@@ -36,21 +38,33 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
         by_cm_(by_cm),
         peers_(peers),
         served_(nic_),
-        parents_(nic_, targets, std::move(budget_left)) {}
+        dynamic_(open_dynamic(nic_, target_ends)),
+        doors_(dynamic_.ok() ? std::make_unique<verbs::DcDoors<verbs::Mlx5Device>>(
+                                   **dynamic_, (*dynamic_)->port(), max_doors)
+                             : nullptr),
+        parents_(nic_, doors_.get(), targets, std::move(budget_left)) {}
 
   // ---- RdmaSide ----
   Registrar& registrar() noexcept override { return *this; }
   TargetObserver& observer() noexcept override { return parents_; }
   Result<PagerFabric> fabric(std::unique_ptr<TcpFabric<RC>> second) override {
-    verbs::FabricOptions options;
-    options.by_cm = by_cm_;
-    options.on_loss = [](const Error& why) {
-      spdlog::warn("RDMA: {}; it is read over TCP until the connection is made anew",
-                   describe(why));
-    };
-    auto made = VerbsFabric<RC>::open(nic_, *this, std::move(second), std::move(options));
+    auto made = VerbsFabric<RC>::open(nic_, *this, std::move(second), fabric_options());
     if (!made) return made.error();
     return PagerFabric(std::move(made).value());
+  }
+  Result<PagerFabric> fabric(std::unique_ptr<TcpFabric<DCT>> second) override {
+    if (!dynamic_) return PagerFabric(std::move(second));
+    auto device = open_dynamic(nic_, reader_ends);
+    if (!device) return device.error();
+    readers_.push_back(std::move(device).value());
+    auto made =
+        VerbsFabric<DCT>::open(*readers_.back(), *this, std::move(second), fabric_options());
+    if (!made) return made.error();
+    return PagerFabric(std::move(made).value());
+  }
+  Result<void> dynamic() const override {
+    if (!dynamic_) return dynamic_.error();
+    return {};
   }
   std::uint64_t bytes_used() const noexcept override { return parents_.bytes_used(); }
   std::string device() const override {
@@ -93,6 +107,24 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
   }
 
  private:
+  using Dynamic = Result<std::unique_ptr<verbs::Mlx5Device>>;
+  static constexpr int target_ends = 64;       ///< nothing ever ends at a target
+  static constexpr int reader_ends = 8 * 128;  ///< all that initiators have out
+  static constexpr std::size_t max_doors = 8192;
+
+  static Dynamic open_dynamic(const verbs::Nic& nic, int ends) {
+    return verbs::Mlx5Device::open(nic, ends);
+  }
+  verbs::FabricOptions fabric_options() const {
+    verbs::FabricOptions options;
+    options.by_cm = by_cm_;
+    options.on_loss = [](const Error& why) {
+      spdlog::warn("RDMA: {}; it is read over TCP until the connection is made anew",
+                   describe(why));
+    };
+    return options;
+  }
+
   class Landing final : public Registration {
    public:
     explicit Landing(verbs::MemoryRegion region) noexcept : region_(std::move(region)) {}
@@ -106,6 +138,9 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
   const bool by_cm_;
   Peers& peers_;
   verbs::ServedQueuePairs served_;
+  Dynamic dynamic_;  ///< of the targets; an error where the device has no dynamic connections
+  std::unique_ptr<verbs::Doors> doors_;
+  std::vector<std::unique_ptr<verbs::Mlx5Device>> readers_;  ///< the pagers' own
   RegisteredParents parents_;
 };
 

@@ -148,12 +148,17 @@ inline Result<void> Worker::open_pagers() {
     if (!rc) return rc.error();
     auto dct = TcpFabric<DCT>::open(peers->identity(), peers->book());
     if (!dct) return dct.error();
-    auto reliable = rdma ? rdma->fabric(std::move(rc).value())
-                         : Result<PagerFabric>(PagerFabric(std::move(rc).value()));
+    const auto fabric_of = [this](auto tcp) -> Result<PagerFabric> {
+      if (rdma) return rdma->fabric(std::move(tcp));
+      return PagerFabric(std::move(tcp));
+    };
+    auto reliable = fabric_of(std::move(rc).value());
     if (!reliable) return reliable.error();
+    auto dynamic = fabric_of(std::move(dct).value());
+    if (!dynamic) return dynamic.error();
     pagers.push_back(std::make_unique<Pager>(
         i, table, pager_options,
-        Pager::Fabrics{std::move(reliable).value(), PagerFabric(std::move(dct).value()),
+        Pager::Fabrics{std::move(reliable).value(), std::move(dynamic).value(),
                        rdma ? &rdma->registrar() : nullptr},
         [this](const ReadRequest& request) { return peers->read(request); }, profile));
     pagers.back()->start();

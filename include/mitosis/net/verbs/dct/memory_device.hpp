@@ -160,6 +160,12 @@ class MemoryDevice {
     return count;
   }
 
+  Result<void> arm() {
+    ++arms;
+    return {};
+  }
+  [[nodiscard]] int fd() const { return -1; }  ///< is polled
+
   // Watched and set by tests.
   Counted::Living initiators = std::make_shared<std::set<std::uint64_t>>();
   Counted::Living handles = std::make_shared<std::set<std::uint64_t>>();
@@ -167,6 +173,7 @@ class MemoryDevice {
   int handles_made = 0;
   int doorbells = 0;
   int resets = 0;
+  int arms = 0;
   bool silent = false;      ///< nothing ends any more
   std::size_t hold_up = 0;  ///< so many of the oldest do not end yet
   bool refuse_initiators = false;

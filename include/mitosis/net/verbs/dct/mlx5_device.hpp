@@ -36,9 +36,12 @@ class Mlx5Device {
   /// one without dynamic connections; says what to use.
   static Result<std::unique_ptr<Mlx5Device>> open(const Nic& nic, int completions) {
     if (!::mlx5dv_is_supported(nic.context().get()->device)) return unsupported("no mlx5 device");
-    Result<CompletionQueue> queue = CompletionQueue::make(nic.context(), completions, nullptr);
+    Result<EventChannel> channel = EventChannel::make(nic.context());
+    if (!channel.ok()) return channel.error();
+    Result<CompletionQueue> queue = CompletionQueue::make(nic.context(), completions, &*channel);
     if (!queue.ok()) return queue.error();
-    std::unique_ptr<Mlx5Device> device(new Mlx5Device(nic, std::move(queue).value()));
+    std::unique_ptr<Mlx5Device> device(
+        new Mlx5Device(nic, std::move(channel).value(), std::move(queue).value()));
     // Whether this one can shows when one is made.
     const Result<Initiator> probe = device->make_initiator();
     if (!probe.ok()) return unsupported("an mlx5 device that refuses one");
@@ -158,8 +161,22 @@ class Mlx5Device {
     return *count;
   }
 
+  Result<void> arm() {
+    channel_.drain();
+    return queue_.arm();
+  }
+  [[nodiscard]] int fd() const noexcept { return channel_.fd(); }
+  /// Where its targets are reached.
+  [[nodiscard]] DcPort port() const noexcept {
+    DcPort port;
+    std::memcpy(port.gid.data(), nic_->gid().raw, port.gid.size());
+    port.lid = nic_->lid();
+    return port;
+  }
+
  private:
-  Mlx5Device(const Nic& nic, CompletionQueue queue) : nic_(&nic), queue_(std::move(queue)) {}
+  Mlx5Device(const Nic& nic, EventChannel channel, CompletionQueue queue)
+      : nic_(&nic), channel_(std::move(channel)), queue_(std::move(queue)) {}
 
   static Error unsupported(const char* why) {
     return Error(Errc::transport_unsupported,
@@ -202,7 +219,8 @@ class Mlx5Device {
   }
 
   const Nic* nic_;
-  CompletionQueue queue_;
+  EventChannel channel_;
+  CompletionQueue queue_;  // after its channel, to end before it
   ibv_srq* shared_receives_ = nullptr;
 };
 static_assert(DcDevice<Mlx5Device>);

@@ -52,6 +52,7 @@ class DcReads {
       free_.pop_back();
       slot.read = read;
       slot.state = Slot::waiting;
+      if (read.request.deadline < next_deadline_) next_deadline_ = read.request.deadline;
     }
     admit();
   }
@@ -83,6 +84,12 @@ class DcReads {
     admit();
   }
   [[nodiscard]] std::size_t in_flight() const noexcept { return Capacity - free_.size(); }
+  /// So many more it takes.
+  [[nodiscard]] std::size_t room() const noexcept { return free_.size(); }
+  /// `poll` has something to do by then, whatever the device says.
+  [[nodiscard]] Time soonest() const noexcept {
+    return done_.empty() ? next_deadline_ : Time{0};
+  }
 
  private:
   static constexpr std::uint32_t no_slot = Capacity;
@@ -126,13 +133,9 @@ class DcReads {
       slots_[slot].state = Slot::out;
       initiator.batch.push_back(slot);
       ++initiator.in_flight;
-      const Time deadline = slots_[slot].read.request.deadline;
-      if (deadline < next_deadline_) next_deadline_ = deadline;
       return true;
     });
     for (std::uint32_t i = 0; i < Initiators; ++i) ring(i);
-    // Those that wait have deadlines too.
-    if (!waiting_.empty()) next_deadline_ = Time{0};
   }
   /// One doorbell for each target of the batch: the reads of one child have one.
   void ring(std::uint32_t index) noexcept {
@@ -211,7 +214,11 @@ class DcReads {
   void expire(Time now) noexcept {
     next_deadline_ = Time::never;
     waiting_.remove_if([&](Destination, std::uint32_t slot) {
-      if (slots_[slot].read.request.deadline > now) return false;
+      const Time deadline = slots_[slot].read.request.deadline;
+      if (deadline > now) {
+        if (deadline < next_deadline_) next_deadline_ = deadline;
+        return false;
+      }
       finish(slot, Errc::timed_out);
       return true;
     });

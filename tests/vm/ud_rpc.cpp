@@ -166,7 +166,8 @@ int main(int argc, char** argv) {
     const Result<void> done = (*client)->reclaim(HandlerId{0}, {}, tcp::deadline_in(20'000));
     return done.ok() ? 0 : fail(done.error());
   }
-  fmt::print("usage: ud_rpc serve [SPIN_US] | calls WAY COUNT | nil WAY COUNT [SPIN_US] | stop WAY "
-             "| dct\n");
+  fmt::print(
+      "usage: ud_rpc serve [SPIN_US] | calls WAY COUNT | nil WAY COUNT [SPIN_US] | stop WAY "
+      "| dct\n");
   return 2;
 }

@@ -233,9 +233,9 @@ int check_failover(Reader& reader) {
       ended += count;
       if (count == 0) reader.sleep();
     }
-    const auto ms = (static_cast<std::uint64_t>(tcp::monotonic_now()) -
-                     static_cast<std::uint64_t>(began)) /
-                    1'000'000;
+    const auto ms =
+        (static_cast<std::uint64_t>(tcp::monotonic_now()) - static_cast<std::uint64_t>(began)) /
+        1'000'000;
     slowest_ms = std::max(slowest_ms, ms);
     for (const ReadRequest& r : requests) {
       if (!Reader::right(r)) return fail("wrong bytes");

@@ -12,8 +12,8 @@
 
 namespace mitosis {
 
-/// `LaneType(context, endpoint)` makes one; it has bind, flush, expire, soonest, busy. They are made
-/// when first needed and kept. A lane is *hot* from its admission until it is no more busy.
+/// `LaneType(context, endpoint)` makes one; it has bind, flush, expire, soonest, busy. They are
+/// made when first needed and kept. A lane is *hot* from its admission until it is no more busy.
 template <class LaneType, class Context, EndpointPool Pool>
 class LaneSet {
  public:

@@ -155,9 +155,7 @@ class DctFabric : public testing::Test {
     request.deadline = tcp::deadline_in(ms);
     return request;
   }
-  void post(const ReadRequest& request) {
-    fabric_->post(Span<const ReadRequest>(&request, 1));
-  }
+  void post(const ReadRequest& request) { fabric_->post(Span<const ReadRequest>(&request, 1)); }
   /// Polls once, at that time; how many ended.
   std::size_t poll(Time now = tcp::monotonic_now()) {
     ReadCompletion done[16];
@@ -258,7 +256,8 @@ TEST_F(DctFabric, AfterReclaimNothingIsReadAndTheSecondWayTellsWhy) {
 TEST_F(DctFabric, ReclaimInMidReadEndsWhatIsOut) {
   learn(1);
   device_.silent = true;
-  for (std::uint64_t cookie = 1; cookie <= 5; ++cookie) post(request(1, cookie, 3 * page, 2 * page));
+  for (std::uint64_t cookie = 1; cookie <= 5; ++cookie)
+    post(request(1, cookie, 3 * page, 2 * page));
   owners_[1]->parent.close();
   device_.silent = false;
   second_says_ = Errc::revoked;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Switchboard: how queues, services, processes and links end. World: user. Included by switchboard.hpp only.
+// Switchboard: how queues, services, processes and links end. World: user. Included by
+// switchboard.hpp only.
 #pragma once
 
 #include <mitosis/net/pool/switchboard.hpp>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Switchboard: what other pools say, and what the device has done. World: user. Included by switchboard.hpp only.
+// Switchboard: what other pools say, and what the device has done. World: user. Included by
+// switchboard.hpp only.
 #pragma once
 
 #include <mitosis/net/pool/switchboard.hpp>

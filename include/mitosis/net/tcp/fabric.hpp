@@ -51,7 +51,8 @@ class TcpFabric {
   /// Whether requests are out or completions are ready. While not, poll has nothing to do before
   /// wait_fd is readable.
   [[nodiscard]] bool busy() const noexcept {
-    return !lanes_.hot().empty() || !context_.done.empty() || (waiting_ != nullptr && !waiting_->empty());
+    return !lanes_.hot().empty() || !context_.done.empty() ||
+           (waiting_ != nullptr && !waiting_->empty());
   }
   /// Readable when `poll` has something to do; for poll(2) or an outer epoll.
   [[nodiscard]] int wait_fd() const noexcept { return epoll_.get(); }
@@ -97,7 +98,7 @@ class TcpFabric {
   UniqueFd epoll_;
   tcp::FabricContext context_;
   LaneSet<tcp::ReadLane, tcp::FabricContext, Pool> lanes_{context_};
-  std::unique_ptr<Waiting> waiting_;                   ///< made when first needed: RC never does
+  std::unique_ptr<Waiting> waiting_;  ///< made when first needed: RC never does
   Time waiting_soonest_ = Time::never;
   unsigned direct_polls_ = 0;  ///< in a row
 };

@@ -117,9 +117,9 @@ class ReadLane {
   State state_ = State::closed;
   PolledSocket socket_;
   std::optional<LaneGreeting> greeting_;
-  Ring<Queued> queued_;            ///< not sent yet
-  LaneReceiver receiver_;          ///< and what was sent
-  OutBuffer out_;                  ///< serialised
+  Ring<Queued> queued_;         ///< not sent yet
+  LaneReceiver receiver_;       ///< and what was sent
+  OutBuffer out_;               ///< serialised
   std::uint32_t live_ = 0;      ///< requests that have not completed
   std::uint32_t finished_ = 0;  ///< completions that `take_finished` has not told
   bool just_sent_ = false;

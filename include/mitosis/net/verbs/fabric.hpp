@@ -37,9 +37,10 @@ class VerbsFabric {
     std::uint64_t moved = 0;   ///< and those that did after a connection broke
   };
   /// Device, control path and what `second` refers to must outlive it.
-  [[nodiscard]] static Result<std::unique_ptr<VerbsFabric>> open(
-      typename ReadsType::Device& device, verbs::ControlPath& control,
-      std::unique_ptr<Second> second, verbs::FabricOptions options = {});
+  [[nodiscard]] static Result<std::unique_ptr<VerbsFabric>> open(typename ReadsType::Device& device,
+                                                                 verbs::ControlPath& control,
+                                                                 std::unique_ptr<Second> second,
+                                                                 verbs::FabricOptions options = {});
   VerbsFabric(const VerbsFabric&) = delete;
   VerbsFabric& operator=(const VerbsFabric&) = delete;
 

@@ -38,9 +38,9 @@ class PoolLink {
   static Result<std::unique_ptr<PoolLink>> make(const LinkDevice& device) {
     std::unique_ptr<PoolLink> link(new PoolLink(device));
     link->memory_.resize(std::size_t{2} * slots * message_bytes);
-    Result<MemoryRegion> region =
-        MemoryRegion::make(device.nic.domain(), MutableBytes(link->memory_.data(), link->memory_.size()),
-                           MemoryRegion::for_landing);
+    Result<MemoryRegion> region = MemoryRegion::make(
+        device.nic.domain(), MutableBytes(link->memory_.data(), link->memory_.size()),
+        MemoryRegion::for_landing);
     if (!region.ok()) return region.error();
     link->region_.emplace(std::move(region).value());
     QueueSizes sizes;

@@ -36,9 +36,7 @@ class PoolProcesses {
   Result<void> listen(const std::string& path);
 
   /// All that a process shares, as it was registered. It must be attached.
-  [[nodiscard]] const MemoryRegion& region(pool::ProcessId id) const {
-    return *all_.at(id).region;
-  }
+  [[nodiscard]] const MemoryRegion& region(pool::ProcessId id) const { return *all_.at(id).region; }
   void release(pool::ProcessId id) { all_.erase(id); }
   void release_all() { all_.clear(); }
   void wake(pool::ProcessId id) {

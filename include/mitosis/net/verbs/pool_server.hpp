@@ -137,9 +137,9 @@ inline Result<void> PoolServer::open(auth::Identity self, const tcp::AddressBook
   doorbell_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!doorbell_) return Error(Errc::system_call_failed, "eventfd", errno);
   if (done = processes_.listen(options_.socket); !done.ok()) return done;
-  linker_ = std::make_unique<PoolLinker>(
-      LinkDevice{*nic_, *sent_, *received_}, std::move(self), book,
-      PoolLinker::Listeners{[this] { poke(); }, options_.on_trouble});
+  linker_ =
+      std::make_unique<PoolLinker>(LinkDevice{*nic_, *sent_, *received_}, std::move(self), book,
+                                   PoolLinker::Listeners{[this] { poke(); }, options_.on_trouble});
   return linker_->start(options_.listen);
 }
 

@@ -37,7 +37,9 @@ struct Patience {
 }
 /// The sequence number that a connection starts with; random, so that no packet of an earlier
 /// connection is taken for one of this.
-[[nodiscard]] inline std::uint32_t random_packet() noexcept { return randombytes_random() >> 8; }
+[[nodiscard]] inline std::uint32_t random_packet() noexcept {
+  return randombytes_random() >> 8;
+}
 
 /// First. `access`: what the peer may do (IBV_ACCESS_...). Receives may be posted from now on.
 [[nodiscard]] inline Result<void> rc_init(const Nic& nic, QueuePair& pair,

@@ -39,8 +39,8 @@ bool for_each_part(const PageRanges& ranges, std::uint64_t offset, std::uint64_t
 /// only be read, under random addresses: an address is known only to whom it was told.
 class RegisteredPool {
  public:
-  /// `doors`, which must outlive it: where the device has dynamic connections. `areas`: the parent's
-  /// VMAs, which may have doors of their own.
+  /// `doors`, which must outlive it: where the device has dynamic connections. `areas`: the
+  /// parent's VMAs, which may have doors of their own.
   RegisteredPool(const TargetName& name, PageRanges ranges, Doors* doors = nullptr,
                  std::vector<PageRange> areas = {})
       : name_(name), ranges_(std::move(ranges)), doors_(doors, std::move(areas)) {}
@@ -71,17 +71,17 @@ class RegisteredPool {
     const std::lock_guard lock(mutex_);
     if (revoked_) return Error(Errc::revoked);
     regions_.push_back(std::move(region).value());
-    for_each_part(ranges_, offset, memory.size(),
-                  [&](std::uint64_t start, std::uint64_t bytes, std::uint64_t at) {
-                    const auto tell = [&](std::uint64_t from, std::uint64_t size,
-                                          std::uint32_t door) {
-                      if (told_.pieces.size() >= rpc::max_pieces) return false;
-                      told_.pieces.push_back({from, size, remote.address + at + (from - start),
-                                              remote.remote_key, door});
-                      return true;
-                    };
-                    return doors_.split(start, bytes, tell);
-                  });
+    for_each_part(
+        ranges_, offset, memory.size(),
+        [&](std::uint64_t start, std::uint64_t bytes, std::uint64_t at) {
+          const auto tell = [&](std::uint64_t from, std::uint64_t size, std::uint32_t door) {
+            if (told_.pieces.size() >= rpc::max_pieces) return false;
+            told_.pieces.push_back(
+                {from, size, remote.address + at + (from - start), remote.remote_key, door});
+            return true;
+          };
+          return doors_.split(start, bytes, tell);
+        });
     return {};
   }
   /// No more will come.

@@ -38,7 +38,8 @@ class RdmaSide {
   /// the device has no dynamic connections.
   virtual Result<PagerFabric> fabric(std::unique_ptr<TcpFabric<RC>> second) = 0;
   virtual Result<PagerFabric> fabric(std::unique_ptr<TcpFabric<DCT>> second) = 0;
-  /// Whether it has. Where not, policies with DCT are refused: the error's subject says what to use.
+  /// Whether it has. Where not, policies with DCT are refused: the error's subject says what to
+  /// use.
   [[nodiscard]] virtual Result<void> dynamic() const = 0;
   /// Pinned copies of parents.
   [[nodiscard]] virtual std::uint64_t bytes_used() const noexcept = 0;

@@ -126,8 +126,8 @@ inline void RegisteredParents::on_open(const Parent& parent) {
   for (const descriptor::VmaRecord vma : view->vmas()) {
     areas.push_back({page_of(vma.start), (vma.end - vma.start) >> page_shift});
   }
-  auto served = std::make_shared<Served>(parent.target, std::move(ranges), doors_,
-                                         std::move(areas), bytes_used_);
+  auto served = std::make_shared<Served>(parent.target, std::move(ranges), doors_, std::move(areas),
+                                         bytes_used_);
   served->handler = parent.handler;
   if (parent.copy && parent.image_fd) {
     served->image = UniqueFd(::fcntl(parent.image_fd.get(), F_DUPFD_CLOEXEC, 0));

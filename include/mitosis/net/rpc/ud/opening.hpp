@@ -49,9 +49,7 @@ class Opening {
     return make_datagram(header, Bytes(proof.data(), proof.size()));
   }
   /// Whether the datagram belongs to this handshake.
-  [[nodiscard]] bool fits(const Header& header) const noexcept {
-    return header.call == handshake_;
-  }
+  [[nodiscard]] bool fits(const Header& header) const noexcept { return header.call == handshake_; }
   /// True: there is another `datagram` to send now. An error: it is not whom it should be.
   [[nodiscard]] Result<bool> on_challenge(const Header& header, Bytes payload) {
     if (proof_) return false;  // a second copy

@@ -134,7 +134,8 @@ class DctReads {
     context_->last_failure.at_machine(peer).in("read by RDMA");
     context_->on_refused_key(peer, slot.request.target);
     // What is full is no loss of the way.
-    if (slot.status != Errc::limit_exceeded && slot.status != Errc::page_unavailable) note(peer, now);
+    if (slot.status != Errc::limit_exceeded && slot.status != Errc::page_unavailable)
+      note(peer, now);
     if (slot.request.deadline <= now) {
       context_->done.push_back({slot.request.cookie, Errc::timed_out});
     } else {

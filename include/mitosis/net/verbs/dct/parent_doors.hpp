@@ -48,8 +48,9 @@ class ParentDoors {
     }
     std::vector<std::uint32_t> order(areas_.size());
     for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::sort(order.begin(), order.end(),
-              [this](std::uint32_t a, std::uint32_t b) { return areas_[a].first < areas_[b].first; });
+    std::sort(order.begin(), order.end(), [this](std::uint32_t a, std::uint32_t b) {
+      return areas_[a].first < areas_[b].first;
+    });
     for (const std::uint32_t i : order) by_address_.push_back({areas_[i], i + 1});
     return {};
   }
@@ -61,8 +62,8 @@ class ParentDoors {
   }
   /// What readers are told.
   [[nodiscard]] const std::vector<rpc::Door>& told() const noexcept { return open_; }
-  /// Calls `part(start, bytes, door)` for the parts of [start, start + bytes), in order: `door` is an
-  /// index into what is told. Stops where it says false.
+  /// Calls `part(start, bytes, door)` for the parts of [start, start + bytes), in order: `door` is
+  /// an index into what is told. Stops where it says false.
   template <class Part>
   bool split(std::uint64_t start, std::uint64_t bytes, Part part) const {
     const std::uint64_t end = start + bytes;

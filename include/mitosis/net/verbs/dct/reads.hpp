@@ -87,9 +87,7 @@ class DcReads {
   /// So many more it takes.
   [[nodiscard]] std::size_t room() const noexcept { return free_.size(); }
   /// `poll` has something to do by then, whatever the device says.
-  [[nodiscard]] Time soonest() const noexcept {
-    return done_.empty() ? next_deadline_ : Time{0};
-  }
+  [[nodiscard]] Time soonest() const noexcept { return done_.empty() ? next_deadline_ : Time{0}; }
 
  private:
   static constexpr std::uint32_t no_slot = Capacity;

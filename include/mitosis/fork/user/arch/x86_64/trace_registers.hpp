@@ -121,6 +121,15 @@ inline std::int64_t returned(const Registers& r) noexcept {
   return static_cast<std::int64_t>(r[reg_rax]);
 }
 
+/// At a stop at the entry or exit of a system call: the errno with which call `number` has failed
+/// for good, else 0. At the entry the kernel shows ENOSYS.
+inline int failed_call(const Registers& r, long number) noexcept {
+  const std::int64_t answer = returned(r);
+  const bool failed = answer < 0 && answer > detail::restart_sys && answer != -ENOSYS;
+  return failed && r[reg_orig_rax] == static_cast<std::uint64_t>(number) ? static_cast<int>(-answer)
+                                                                         : 0;
+}
+
 /// Registers that enter the remote code for the slot at `slot`, with its last resort at `frame`.
 inline Registers entering(Registers r, std::uint64_t code, std::uint64_t slot,
                           std::uint64_t frame) noexcept {

@@ -183,14 +183,33 @@ class Cloner {
     if (Result<void> ok = leader.borrow(there, space_.code(), space_.code_bytes()); !ok) {
       return ok.error();
     }
-    if (Result<void> ok = leader.run(); !ok) return ok.error();
-    const Result<TracedThread::Stop> stop = leader.wait(clock);
-    if (!stop) return stop.error();
+    // By way of the entry and exit of each system call: a clone that fails makes no other stop.
+    for (;;) {
+      if (Result<void> ok = leader.run_to_system_call(); !ok) return ok.error();
+      const Result<TracedThread::Stop> stop = leader.wait(clock);
+      if (!stop) return stop.error();
+      if (*stop == TracedThread::Stop::forked) break;
+      if (*stop != TracedThread::Stop::syscall) {
+        return Error(Errc::unsupported_process, "it cannot be cloned").in("clone the process");
+      }
+      const Result<arch::Registers> now = leader.registers();
+      if (!now) return now.error();
+      if (const int failed = arch::failed_call(*now, SYS_clone); failed != 0) {
+        return refuse_clone(failed);
+      }
+    }
     unsigned long pid = 0;
-    if (*stop != TracedThread::Stop::forked || leader.ask(PTRACE_GETEVENTMSG, nullptr, &pid) != 0) {
-      return Error(Errc::unsupported_process, "it cannot be cloned").in("clone the process");
+    if (leader.ask(PTRACE_GETEVENTMSG, nullptr, &pid) != 0) {
+      return Error(Errc::child_died, "PTRACE_GETEVENTMSG", errno).in("clone the process");
     }
     return NewShadow(static_cast<pid_t>(pid));
+  }
+  static Error refuse_clone(int failed) {
+    const char* const why = failed == EAGAIN   ? "it may not fork: its user's limit of processes "
+                                                 "(ulimit -u), or its cgroup's (pids.max)"
+                            : failed == ENOMEM ? "there is no memory for a fork of it"
+                                               : "it cannot fork";
+    return Error(Errc::limit_exceeded, why, failed).in("clone the process");
   }
 
   /// Buries the first clone, takes the marks away, clones, and puts them back: the leader does so

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <mitosis/fork/user/arch/arch.hpp>
+#include <mitosis/fork/user/arch/trace.hpp>
 #include <mitosis/fork/user/capture/attributes.hpp>
 #include <mitosis/fork/user/capture/proc_text.hpp>
 #include <mitosis/fork/user/capture/thread_state.hpp>
@@ -16,7 +17,9 @@
 #include <mitosis/fork/user/capture/trace/traced_thread.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <ctime>
 #include <vector>
 
 namespace mitosis::capture {
@@ -65,6 +68,30 @@ inline void abort_restartable_sequence(TracedThread& thread, int memory,
   if (here - section.start < section.bytes) thread.redirect(section.abort);
 }
 
+/// What a copy of the thread goes on with: an interrupted call is entered again under its own
+/// number. Where that cannot be told, restart_syscall(2) gives the copy EINTR.
+inline arch::Registers registers_of_copy(const TracedThread& thread, int memory) {
+  arch::Registers r = thread.own_registers();
+  if (!arch::is_in_restarted_call(r)) return arch::restarted(r);
+  std::array<std::uint8_t, arch::code_before_call> code = {};
+  const std::uint64_t instruction = r[arch::reg_rip] - arch::syscall_instruction.size();
+  std::size_t known = code.size();
+  // Less where the mapping begins there.
+  while (known > 0 && ::pread(memory, code.data(), known,
+                              static_cast<off_t>(instruction - known)) != ssize_t(known)) {
+    known /= 2;
+  }
+  const auto is_time = [memory](std::uint64_t address) {
+    timespec time = {};
+    return ::pread(memory, &time, sizeof(time), static_cast<off_t>(address)) ==
+               ssize_t{sizeof(time)} &&
+           time.tv_sec >= 0 && time.tv_nsec >= 0 && time.tv_nsec < 1'000'000'000;
+  };
+  const auto call = arch::call_behind_restart(r, Bytes(code.data(), known), is_time);
+  if (call != 0) r[arch::reg_orig_rax] = call;
+  return arch::restarted(r);
+}
+
 /// `memory` is the process's /proc/PID/mem, `tasks` its /proc/PID/task.
 inline Result<ThreadState> read_thread(TracedThread& thread, int memory, int tasks,
                                        const arch::XstateLayout& layout) {
@@ -88,7 +115,7 @@ inline Result<ThreadState> read_thread(TracedThread& thread, int memory, int tas
   (void)::syscall(SYS_get_robust_list, thread.tid(), &record.robust_list,
                   &record.robust_list_bytes);
   abort_restartable_sequence(thread, memory, record);
-  arch::write_registers(arch::restarted(thread.own_registers()), record);
+  arch::write_registers(registers_of_copy(thread, memory), record);
   if (Result<void> ok = read_scheduler(thread.tid(), state.scheduling); !ok) return ok.error();
   const auto name = read_at(tasks, fmt::format("{}/comm", thread.tid()).c_str(), 64);
   if (!name) return name.error();

@@ -14,6 +14,14 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 
 
+def include_folder():
+    """Of <mitosis/...>: beside the sources, or, of what is installed, PREFIX/include."""
+    for folder in (HERE.parent / "include", HERE.parents[2] / "include"):
+        if (folder / "mitosis/fork/kernel/module.hpp").exists():
+            return folder
+    sys.exit("build.py: no folder with <mitosis/fork/kernel/module.hpp>: give it by --include")
+
+
 def link(target, name):
     """`name` becomes a link to `target`, or stays one."""
     if name.is_symlink() and os.readlink(name) == str(target):
@@ -42,15 +50,15 @@ def main():
     parser.add_argument("--output", required=True, type=pathlib.Path, help="folder for the module")
     parser.add_argument("--unit", type=pathlib.Path, default=HERE / "mitosis_default.cpp",
                         help="the C++ file that chooses the policy")
-    parser.add_argument("--include", type=pathlib.Path, default=HERE.parent / "include",
-                        help="the folder of <mitosis/...>")
+    parser.add_argument("--include", type=pathlib.Path,
+                        help="the folder of <mitosis/...> (the one beside it)")
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
     if not (args.kdir / "Makefile").exists():
         sys.exit(f"build.py: {args.kdir} holds no kernel headers (package linux-headers-amd64)")
     try:
         print(build(args.kdir.resolve(), args.output.resolve(), args.unit.resolve(),
-                    args.include.resolve(), args.jobs))
+                    (args.include or include_folder()).resolve(), args.jobs))
     except subprocess.CalledProcessError as error:
         sys.exit(f"build.py: the kernel's build ended with {error.returncode}")
 

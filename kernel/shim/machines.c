@@ -2,7 +2,6 @@
 // The other machines of the cluster: their addresses by their ids. World: kernel.
 #include <linux/in.h>
 #include <linux/inet.h>
-#include <linux/slab.h>
 #include <linux/xarray.h>
 
 #include "shim.h"
@@ -24,7 +23,7 @@ static int parse(const char* text, struct sockaddr_in* address) {
 }
 
 int mitosis_machine_connect(u32 machine, const char* text) {
-  struct sockaddr_in* address = kzalloc(sizeof(*address), GFP_KERNEL);
+  struct sockaddr_in* address = mitosis_zalloc(sizeof(*address));
   struct sockaddr_in* old;
   int error;
 
@@ -36,15 +35,15 @@ int mitosis_machine_connect(u32 machine, const char* text) {
     error = mitosis_remote_ping(address);
   if (!error) {
     xa_lock(&machines);
-    old = __xa_store(&machines, machine, address, GFP_KERNEL);
+    old = mitosis_fails() ? XA_ERROR(-ENOMEM) : __xa_store(&machines, machine, address, GFP_KERNEL);
     xa_unlock(&machines);
     if (!xa_is_err(old)) {
-      kfree(old);
+      mitosis_free(old);
       return 0;
     }
     error = xa_err(old);
   }
-  kfree(address);
+  mitosis_free(address);
   return error;
 }
 
@@ -62,6 +61,6 @@ void mitosis_machines_forget(void) {
   struct sockaddr_in* address;
   unsigned long machine;
 
-  xa_for_each(&machines, machine, address) kfree(address);
+  xa_for_each(&machines, machine, address) mitosis_free(address);
   xa_destroy(&machines);
 }

@@ -2,7 +2,6 @@
 // PREPARE: the caller as of now, for children. World: kernel.
 #include <linux/random.h>
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
 
 #include "shim.h"
 
@@ -42,7 +41,7 @@ static int encode(struct mitosis_prepared* prepared, struct mitosis_capture* cap
   image->pages = capture->numbers;
   image->page_count = capture->page_count;
   bytes = mitosis_core_encode(image, prepared->handler, generation, NULL, 0);
-  prepared->descriptor = kvmalloc(bytes, GFP_KERNEL_ACCOUNT);
+  prepared->descriptor = mitosis_zalloc(bytes);
   if (!prepared->descriptor) return -ENOMEM;
   prepared->descriptor_bytes = bytes;
   mitosis_core_encode(image, prepared->handler, generation, prepared->descriptor, bytes);
@@ -53,7 +52,7 @@ static int encode(struct mitosis_prepared* prepared, struct mitosis_capture* cap
   return 0;
 }
 
-int mitosis_prepare(u64 handler, const void* holder) {
+static int prepare(u64 handler, const void* holder, u32 lease_seconds, u8* key) {
   struct mitosis_capture capture = {};
   struct mitosis_prepared* prepared = NULL;
   struct mitosis_image* image;
@@ -68,19 +67,34 @@ int mitosis_prepare(u64 handler, const void* holder) {
     return -EEXIST;
   }
   prepared = mitosis_prepared_make();
-  image = kvzalloc(sizeof(*image), GFP_KERNEL_ACCOUNT);
-  xstate = kvzalloc(mitosis_xstate_bytes(), GFP_KERNEL_ACCOUNT);
+  image = mitosis_zalloc(sizeof(*image));
+  xstate = mitosis_zalloc(mitosis_xstate_bytes());
   if (!prepared || !image || !xstate) goto out;
   prepared->handler = handler;
   prepared->holder = holder;
+  prepared->keyed = key != NULL;
+  if (key) {
+    get_random_bytes(prepared->key, sizeof(prepared->key));
+    memcpy(key, prepared->key, sizeof(prepared->key));
+  }
   mitosis_capture_state(image, xstate);
   error = mitosis_capture_pages(&capture);
   if (!error) error = encode(prepared, &capture, image);
-  if (!error) error = mitosis_prepared_publish(prepared);
+  if (!error) error = mitosis_prepared_publish(prepared, lease_seconds);
 out:
   mitosis_capture_drop(&capture);
   mitosis_prepared_put(prepared);
-  kvfree(image);
-  kvfree(xstate);
+  mitosis_free(image);
+  mitosis_free(xstate);
+  return error;
+}
+
+int mitosis_prepare(u64 handler, const void* holder, u32 lease_seconds, u8* key) {
+  const int error = prepare(handler, holder, lease_seconds, key);
+
+  if (error)
+    mitosis_count(refused_prepares);
+  else
+    mitosis_count(prepares);
   return error;
 }

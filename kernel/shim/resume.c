@@ -7,7 +7,6 @@
 #include <linux/in.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
 
 #include "shim.h"
 
@@ -52,6 +51,10 @@ static int become(struct mitosis_child* child, struct file* file,
     if (error)
       pr_notice("resume: memory at %lx cannot be mapped: error %d\n", image->vmas[i].start, error);
   }
+  if (!error) {
+    error = mitosis_child_bring_all(child);
+    if (error) pr_notice("resume: not all of the memory could be brought: error %d\n", error);
+  }
   if (error)
     send_sig(SIGKILL, current, 1);
   else
@@ -66,7 +69,7 @@ static int resume(const struct mitosis_source* source, const void* descriptor, u
   int error;
 
   if (!mitosis_is_alone("resume")) return -EOPNOTSUPP;
-  image = kvzalloc(sizeof(*image), GFP_KERNEL_ACCOUNT);
+  image = mitosis_zalloc(sizeof(*image));
   if (!image) return -ENOMEM;
   error = mitosis_core_decode(descriptor, bytes, image);
   if (error) goto out;
@@ -76,7 +79,8 @@ static int resume(const struct mitosis_source* source, const void* descriptor, u
   child = mitosis_child_make(source, descriptor, bytes);
   if (!child) goto out;
   note_vvar(child, image);
-  file = anon_inode_getfile("[mitosis]", &mitosis_child_file, child, O_RDWR);
+  file = mitosis_fails() ? ERR_PTR(-ENOMEM)
+                         : anon_inode_getfile("[mitosis]", &mitosis_child_file, child, O_RDWR);
   error = PTR_ERR_OR_ZERO(file);
   if (error) goto out;
   error = become(child, file, image);
@@ -84,11 +88,27 @@ static int resume(const struct mitosis_source* source, const void* descriptor, u
 out:
   mitosis_child_put(child);
   mitosis_shim_free(image->vmas);
-  kvfree(image);
+  mitosis_free(image);
   return error ? error : 1;  // what the child's Prepare returns
 }
 
-int mitosis_resume_local(u64 handler) {
+// With its key, or, where it has none, as its user.
+static bool may_resume(const struct mitosis_prepared* prepared, const u8* key) {
+  if (key) {
+    if (prepared->keyed && mitosis_is_key(key, prepared->key)) return true;
+    mitosis_refuse("resume: that is not the key of handler %llu\n", prepared->handler);
+    return false;
+  }
+  if (prepared->keyed)
+    mitosis_refuse("resume: handler %llu takes its key\n", prepared->handler);
+  else if (mitosis_prepared_is_ours(prepared))
+    return true;
+  else
+    mitosis_refuse("resume: handler %llu is another user's\n", prepared->handler);
+  return false;
+}
+
+static int resume_local(u64 handler, const u8* key) {
   struct mitosis_source source = {.prepared = mitosis_prepared_find(handler)};
   int error = -EACCES;
 
@@ -96,23 +116,21 @@ int mitosis_resume_local(u64 handler) {
     mitosis_refuse("resume: no handler %llu is prepared on this machine\n", handler);
     return -ENOENT;
   }
-  if (mitosis_prepared_is_ours(source.prepared))
+  if (may_resume(source.prepared, key))
     error = resume(&source, source.prepared->descriptor, source.prepared->descriptor_bytes);
-  else
-    mitosis_refuse("resume: handler %llu is another user's\n", handler);
   mitosis_prepared_put(source.prepared);
   return error;
 }
 
-// The owner's machine cannot tell whose process asks: without keys, only root may.
-int mitosis_resume_remote(u32 machine, u64 handler) {
+static int resume_remote(u32 machine, u64 handler, const u8* key) {
   struct mitosis_source source = {};
   struct sockaddr_in address;
   const void* descriptor;
   u64 bytes;
   int error;
 
-  if (!capable(CAP_SYS_PTRACE)) {
+  // The owner's machine cannot tell whose process asks: without keys, only root may.
+  if (!key && !capable(CAP_SYS_PTRACE)) {
     mitosis_refuse("resume: from another machine without a key takes CAP_SYS_PTRACE\n");
     return -EACCES;
   }
@@ -121,7 +139,7 @@ int mitosis_resume_remote(u32 machine, u64 handler) {
     mitosis_refuse("resume: machine %u is unknown: Connect it first\n", machine);
     return error;
   }
-  source.remote = mitosis_remote_connect(&address, handler);
+  source.remote = mitosis_remote_connect(&address, handler, key);
   if (IS_ERR(source.remote)) {
     error = PTR_ERR(source.remote);
     mitosis_refuse("resume: machine %u, handler %llu: error %d\n", machine, handler, error);
@@ -131,4 +149,24 @@ int mitosis_resume_remote(u32 machine, u64 handler) {
   error = resume(&source, descriptor, bytes);
   mitosis_remote_put(source.remote);
   return error;
+}
+
+int mitosis_resume_local(u64 handler, const u8* key) {
+  const int result = resume_local(handler, key);
+
+  if (result < 0)
+    mitosis_count(refused_resumes);
+  else
+    mitosis_count(local_resumes);
+  return result;
+}
+
+int mitosis_resume_remote(u32 machine, u64 handler, const u8* key) {
+  const int result = resume_remote(machine, handler, key);
+
+  if (result < 0)
+    mitosis_count(refused_resumes);
+  else
+    mitosis_count(remote_resumes);
+  return result;
 }

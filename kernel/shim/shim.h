@@ -3,6 +3,7 @@
 #ifndef MITOSIS_SHIM_H
 #define MITOSIS_SHIM_H
 
+#include <linux/atomic.h>
 #include <linux/cred.h>
 #include <linux/kref.h>
 #include <linux/mm.h>
@@ -13,6 +14,7 @@
 #include <linux/workqueue.h>
 
 #include <mitosis/fork/kernel/boundary.h>
+#include <mitosis/fork/kernel/device.h>
 
 #undef pr_fmt
 #define pr_fmt(fmt) "mitosis: " fmt
@@ -20,49 +22,88 @@
 // A refusal that tells its reason in the kernel's log: unprivileged callers cannot flood it.
 #define mitosis_refuse(...) pr_notice_ratelimited(__VA_ARGS__)
 
+// services.c: memory that is counted as the caller's, in zeros; null: none.
+void* mitosis_zalloc(size_t bytes);
+void* mitosis_zalloc_virtual(size_t bytes);  // page by page
+void mitosis_free(void* memory);             // of either
+// Whether an allocation that is not made by the functions above shall fail here: tests count sites.
+bool mitosis_fails(void);
+
+// statistics.c: one atomic a field of struct mitosis_statistics.
+enum { MITOSIS_COUNTERS = sizeof(struct mitosis_statistics) / sizeof(u64) };
+extern atomic64_t mitosis_counters[MITOSIS_COUNTERS];
+#define mitosis_counter(field) \
+  (&mitosis_counters[offsetof(struct mitosis_statistics, field) / sizeof(u64)])
+#define mitosis_count_all(field, by) atomic64_add(by, mitosis_counter(field))
+#define mitosis_count(field) mitosis_count_all(field, 1)
+void mitosis_statistics_read(struct mitosis_statistics* into);
+
+// profile.c: with Profile<On>, debugfs has the durations of all children's steps.
+struct mitosis_child;
+void mitosis_profile_begin(void);
+void mitosis_profile_end(void);
+void mitosis_profile_join(struct mitosis_child* child);
+void mitosis_profile_leave(struct mitosis_child* child);
+
+// auth.c: the cluster's secret. `needed`: there must be one.
+int mitosis_auth_begin(bool needed);
+void mitosis_auth_end(void);
+bool mitosis_is_key(const u8* told, const u8* right);
+
 // prepared.c: a parent as of its prepare. Its pages are referenced: the parent's next write copies.
 struct mitosis_prepared {
   struct kref references;
   u64 handler;
+  bool keyed;  // else it was prepared by a call of the original's
+  u8 key[MITOSIS_KEY_BYTES];
   kuid_t uid, euid;
-  const void* holder;  // the open device file that it ends with; null: it stays (PreparePing)
+  struct pid* pid;
+  const void* holder;  // the open device file that it ends with; null: it stays
+  u64 lease_end;       // of ktime_get_boottime_seconds(); 0: none; under the table's lock
   struct rw_semaphore lock;
   bool revoked;
   struct page** pages;  // null once it is revoked
   u64 page_count;
   void* descriptor;
   u64 descriptor_bytes;
-  struct mitosis_export* export;  // server.c's
+  struct mitosis_export* export;  // export.c's
 };
 
 struct mitosis_prepared* mitosis_prepared_make(void);
 void mitosis_prepared_put(struct mitosis_prepared* prepared);
-// 0, -EEXIST or -ENOMEM; the table has a reference of its own.
-int mitosis_prepared_publish(struct mitosis_prepared* prepared);
+// Ends it for all who have it: when it returns, no page of it is read any more.
+void mitosis_prepared_revoke(struct mitosis_prepared* prepared);
+// Whether the caller is its user, or may read any process.
+bool mitosis_prepared_is_ours(const struct mitosis_prepared* prepared);
+void mitosis_prepared_read(struct mitosis_prepared* prepared, struct mitosis_read* reads,
+                           u32 count);
+
+// table.c: prepared parents by their handler.
+// 0, -EEXIST, -ENOSPC or -ENOMEM; the table has a reference of its own.
+int mitosis_prepared_publish(struct mitosis_prepared* prepared, u32 lease_seconds);
 // With a reference for the caller; null: no such handler.
 struct mitosis_prepared* mitosis_prepared_find(u64 handler);
 // Ends those that this file holds; null: all. When it returns, no page of them is read any more.
 void mitosis_prepared_end(const void* holder);
 // The same for one. 0, -ENOENT or -EACCES.
 int mitosis_prepared_reclaim(u64 handler);
-// Whether the caller is its user, or may read any process.
-bool mitosis_prepared_is_ours(const struct mitosis_prepared* prepared);
-
-void mitosis_prepared_read(struct mitosis_prepared* prepared, struct mitosis_read* reads,
-                           u32 count);
+int mitosis_prepared_renew(u64 handler, u32 seconds);
+int mitosis_prepared_list(struct mitosis_list* list);
 
 // server.c: what of it other machines may read. `begin` with port 0: nothing.
 int mitosis_server_begin(u16 port);
 void mitosis_server_end(void);
 // When it returns, no peer reads its pages any more.
 void mitosis_server_revoke(struct mitosis_prepared* prepared);
-void mitosis_export_drop(struct mitosis_prepared* prepared);
+void mitosis_export_drop(struct mitosis_prepared* prepared);  // export.c
 
 // client.c: a connection to another machine's prepared parent, which children share.
 struct mitosis_remote;
 struct sockaddr_in;
-// The descriptor is there when it returns; else an error in the pointer.
-struct mitosis_remote* mitosis_remote_connect(const struct sockaddr_in* to, u64 handler);
+// The descriptor is there when it returns; else an error in the pointer. Without a key: of what was
+// prepared without one.
+struct mitosis_remote* mitosis_remote_connect(const struct sockaddr_in* to, u64 handler,
+                                              const u8* key);
 struct mitosis_remote* mitosis_remote_get(struct mitosis_remote* remote);
 void mitosis_remote_put(struct mitosis_remote* remote);
 const void* mitosis_remote_descriptor(const struct mitosis_remote* remote, u64* bytes);
@@ -101,10 +142,13 @@ struct mitosis_source {
 };
 struct mitosis_child {
   struct mmu_notifier notifier;
-  struct mutex lock;
-  atomic_long_t users;  // mappings, and who sets it up
+  struct mutex* lock;  // its own, or its cache's
+  struct mutex own_lock;
+  struct mitosis_cache* cache;  // null: none
+  atomic_long_t users;          // mappings, and who sets it up
   struct mitosis_source source;
   struct work_struct end;
+  struct list_head profile;  // profile.c's
   void* core;
   struct vm_fault* fault;             // that is being served, under the lock
   const struct mitosis_vma* mapping;  // that is being made
@@ -116,20 +160,39 @@ struct mitosis_child {
 // Takes references of its own. Registered with the caller's memory; null: no memory.
 struct mitosis_child* mitosis_child_make(const struct mitosis_source* source,
                                          const void* descriptor, u64 bytes);
+// That of a process which has just been forked; both memories are locked for writing.
+struct mitosis_child* mitosis_child_fork(struct mitosis_child* child, struct mm_struct* mm);
 int mitosis_children_begin(void);
 void mitosis_children_end(void);
+void mitosis_child_get(struct mitosis_child* child);
 void mitosis_child_put(struct mitosis_child* child);
+// child_memory.c
 int mitosis_child_map(struct mitosis_child* child, struct file* file,
                       const struct mitosis_vma* mapping);
+// With an eager policy, once all is mapped: every page.
+int mitosis_child_bring_all(struct mitosis_child* child);
 extern const struct file_operations mitosis_child_file;
 // The child that has this mapping; null: it is no such mapping.
 struct mitosis_child* mitosis_child_of(const struct vm_area_struct* vma);
 bool mitosis_is_vvar(const struct vm_area_struct* vma);
 
-// prepare.c, resume.c
-int mitosis_prepare(u64 handler, const void* holder);
-int mitosis_resume_local(u64 handler);
-int mitosis_resume_remote(u32 machine, u64 handler);
+// cache.c: with Cache<Local>. Null: no memory.
+struct mitosis_cache* mitosis_cache_get(const struct mitosis_name* name);
+struct mitosis_cache* mitosis_cache_share(struct mitosis_cache* cache);
+void mitosis_cache_put(struct mitosis_cache* cache);
+struct mutex* mitosis_cache_lock(struct mitosis_cache* cache);
+// Under its lock; null: it has not.
+struct page* mitosis_cache_page(struct mitosis_cache* cache, u64 key);
+
+// prepare.c: publishes the caller. 0 in the parent, 1 in a child. `key`: is to be given one.
+int mitosis_prepare(u64 handler, const void* holder, u32 lease_seconds, u8* key);
+// resume.c: without a key, only as the call of the original's allow it.
+int mitosis_resume_local(u64 handler, const u8* key);
+int mitosis_resume_remote(u32 machine, u64 handler, const u8* key);
+
+// device.c: /dev/mitosis-syscalls.
+int mitosis_device_begin(void);
+void mitosis_device_end(void);
 
 // Whether nothing else runs in the caller's memory; says what does not.
 bool mitosis_is_alone(const char* what);

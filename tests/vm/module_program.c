@@ -16,11 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NIL = 0, CONNECT = 3, PREPARE = 4, RESUME_LOCAL = 5, RESUME_REMOTE = 6, PREPARE_PING = 7 };
-struct connect_req {
-  unsigned int machine_id, nic_id;
-  const char* gid;
-};
+enum { NIL = 0, PREPARE = 4, RESUME_LOCAL = 5, RESUME_REMOTE = 6, PREPARE_PING = 7 };
 struct resume_remote_req {
   unsigned int machine_id, handler_id;
 };
@@ -136,10 +132,30 @@ static int change_memory(void) {
       mprotect(mapped_bytes + 950 * PAGE, PAGE, PROT_READ | PROT_WRITE) != 0) {
     return fail("mprotect");
   }
-  for (size_t i = 940 * PAGE; i < 960 * PAGE; ++i) {
+  // So that what is read ahead of the first fault goes on behind what has become a mapping's end.
+  for (size_t i = 944 * PAGE; i < 960 * PAGE; ++i) {
     if (mapped_bytes[i] != byte_of(i, 14)) return fail("memory after mprotect");
   }
   return munmap(mapped_bytes + 990 * PAGE, 5 * PAGE) == 0 ? 0 : fail("munmap");
+}
+
+static char key_text[2 * MITOSIS_KEY_BYTES + 2];
+
+// Through the original's call, or, where `number` is MITOSIS_PREPARE_KEYED, for a key, which a
+// parent finds in key_text.
+static int prepare(int device, unsigned number, unsigned long handler) {
+  struct mitosis_prepare request = {.handler = handler};
+  if (number != MITOSIS_PREPARE_KEYED) return ioctl(device, number, handler);
+  const int result = ioctl(device, number, &request);
+  if (result == 1) {  // a child: it has no key
+    for (int i = 0; i < MITOSIS_KEY_BYTES; ++i) {
+      if (request.key[i] != 0) return -1;
+    }
+  }
+  if (result != 0) return result;
+  key_text[0] = ' ';
+  for (int i = 0; i < MITOSIS_KEY_BYTES; ++i) sprintf(key_text + 1 + 2 * i, "%02x", request.key[i]);
+  return 0;
 }
 
 static int parent(int device, unsigned number, unsigned long handler, const char* what) {
@@ -154,14 +170,14 @@ static int parent(int device, unsigned number, unsigned long handler, const char
   pthread_t thread;
   if (strcmp(what, "threads") == 0) pthread_create(&thread, NULL, waits, NULL);
 
-  const int result = ioctl(device, number, handler);
+  const int result = prepare(device, number, handler);
   if (result < 0) {
     printf("prepare: %s\n", strerror(errno));
     return 1;
   }
   if (result == 0) {
     fill_all(on_stack, sizeof on_stack, 90);
-    printf("prepared %d\n", (int)getpid());
+    printf("prepared %d%s\n", (int)getpid(), key_text);
     fflush(stdout);
     if (strcmp(what, "exit") == 0) return 0;
     for (;;) pause();
@@ -171,11 +187,11 @@ static int parent(int device, unsigned number, unsigned long handler, const char
     while (access("/run/go", F_OK) != 0) usleep(20000);
   }
   if (strcmp(what, "again") == 0) {  // the second hop
-    const int again = ioctl(device, number, handler + 1);
+    const int again = prepare(device, number, handler + 1);
     if (again < 0) return fail("a second prepare");
     if (again == 0) {
       fill_all(on_stack, sizeof on_stack, 120);
-      printf("prepared %d\n", (int)getpid());
+      printf("prepared %d%s\n", (int)getpid(), key_text);
       fflush(stdout);
       for (;;) pause();
     }
@@ -200,12 +216,6 @@ int main(int argc, char** argv) {
     perror("/dev/mitosis-syscalls");
     return 1;
   }
-  if (strcmp(what, "call") == 0 && argc > 3) {  // NUMBER ARGUMENT: result and errno
-    const unsigned long number = strtoul(argv[2], NULL, 0);
-    const int result = ioctl(device, number, strtoul(argv[3], NULL, 0));
-    printf("%d %d\n", result, result < 0 ? errno : 0);
-    return 0;
-  }
   if (strcmp(what, "hold") == 0) {
     printf("held %d\n", (int)getpid());
     fflush(stdout);
@@ -218,21 +228,12 @@ int main(int argc, char** argv) {
   if (strcmp(what, "pinned") == 0 && argc > 3) {
     return parent(device, PREPARE_PING, strtoul(argv[2], NULL, 0), argv[3]);
   }
+  if (strcmp(what, "keyed") == 0 && argc > 3) {
+    return parent(device, MITOSIS_PREPARE_KEYED, strtoul(argv[2], NULL, 0), argv[3]);
+  }
   if (strcmp(what, "child") == 0 && argc > 2) {  // HANDLER: does not return where it succeeds
     ioctl(device, RESUME_LOCAL, strtoul(argv[2], NULL, 0));
     printf("resume: %s\n", strerror(errno));
-    return 1;
-  }
-  if (strcmp(what, "reclaim") == 0 && argc > 2) {  // HANDLER
-    const struct mitosis_reclaim request = {strtoul(argv[2], NULL, 0), 0};
-    const int result = ioctl(device, MITOSIS_RECLAIM, &request);
-    printf("reclaim: %s\n", result == 0 ? "done" : strerror(errno));
-    return result == 0 ? 0 : 1;
-  }
-  if (strcmp(what, "connect") == 0 && argc > 3) {  // MACHINE ADDRESS
-    const struct connect_req request = {(unsigned)strtoul(argv[2], NULL, 0), 0, argv[3]};
-    if (ioctl(device, CONNECT, &request) == 0) return 0;
-    printf("connect: %s\n", strerror(errno));
     return 1;
   }
   if (strcmp(what, "remote") == 0 && argc > 3) {  // MACHINE HANDLER: as child
@@ -243,8 +244,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   fprintf(stderr,
-          "usage: module_program call NUMBER ARGUMENT | hold | parent HANDLER WHAT | "
-          "pinned HANDLER WHAT | child HANDLER | "
-          "reclaim HANDLER | connect MACHINE ADDRESS | remote MACHINE HANDLER\n");
+          "usage: module_program hold | parent HANDLER WHAT | pinned HANDLER WHAT | "
+          "keyed HANDLER WHAT | child HANDLER | remote MACHINE HANDLER\n");
   return 2;
 }

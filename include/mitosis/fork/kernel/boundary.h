@@ -77,10 +77,20 @@ mitosis_u64 mitosis_shim_now(void);  // monotonic nanoseconds
 mitosis_u32 mitosis_shim_machine(void);
 
 // While a fault is served: maps pages whose bytes are in `memory` (of allocate_pages) in the
-// faulting mapping; `page` is the number as of prepare. How many are in place, also where others
+// faulting mapping (while all are brought: in the one that is there); `page` is the number as of
+// prepare. How many are in place, also where others
 // were there before; below `count` where the mapping ends or memory does.
 mitosis_u64 mitosis_shim_insert(struct mitosis_child* child, mitosis_u64 page, mitosis_u64 count,
                                 void* memory);
+// With a cache, which the children of one parent share (the caller has its lock): whether it has a
+// page; takes references to a landing's pages; whether its budget has room for more; maps `count` of
+// its pages from `key` on, as insert.
+int mitosis_shim_cached(struct mitosis_child* child, mitosis_u64 key);
+void mitosis_shim_cache(struct mitosis_child* child, mitosis_u64 key, mitosis_u64 count,
+                        void* memory);
+int mitosis_shim_cache_room(struct mitosis_child* child, mitosis_u64 count);
+mitosis_u64 mitosis_shim_insert_cached(struct mitosis_child* child, mitosis_u64 page,
+                                       mitosis_u64 count, mitosis_u64 key);
 // Pages that the owner captured, by its indices, into memory of allocate_pages.
 struct mitosis_read {
   mitosis_u64 index, count;
@@ -96,11 +106,29 @@ void mitosis_shim_read(struct mitosis_child* child, struct mitosis_read* reads, 
 
 // The compiled policy's name: "rc+prefetch8+none+cow".
 const char* mitosis_core_policy(void);
+int mitosis_core_copies(void);    // whether a prepare copies every page, instead of protecting it
+int mitosis_core_cached(void);    // whether the children of a parent share what they fetch
+int mitosis_core_eager(void);     // whether a child begins with all of its pages
+int mitosis_core_profiled(void);  // whether there is a profile
+
+// Durations of the engine's steps (ProfileStep's: plan, read, fallback, install, fault): bucket i
+// counts those of [2^(i-1), 2^i) ns.
+enum { MITOSIS_STEPS = 5, MITOSIS_BUCKETS = 40 };
+struct mitosis_profile {
+  struct {
+    mitosis_u64 counts[MITOSIS_BUCKETS], count, total_ns;
+  } steps[MITOSIS_STEPS];
+};
 
 // Writes the descriptor of an image, whose bytes it returns; where they are more than `room`,
 // nothing is written.
 mitosis_u64 mitosis_core_encode(const struct mitosis_image* image, mitosis_u64 handler,
                                 mitosis_u64 generation, void* into, mitosis_u64 room);
+// Who a descriptor is of: what a cache is known by. 0, or it is malformed.
+struct mitosis_name {
+  mitosis_u64 machine, handler, generation;
+};
+int mitosis_core_name(const void* bytes, mitosis_u64 size, struct mitosis_name* name);
 // Checks and reads one. `image->vmas` is allocated, to be freed by the caller; it holds no pages.
 int mitosis_core_decode(const void* bytes, mitosis_u64 size, struct mitosis_image* image);
 
@@ -112,6 +140,10 @@ void mitosis_core_close(void* core);
 // All below: one caller at a time. Brings a page and what the policy brings with it.
 // 0: it is in place; -ENOMEM; -EIO: it cannot be had.
 int mitosis_core_fault(void* core, mitosis_u64 page);
+// With an eager policy: brings all; mappings are in place, nothing has run yet. As fault.
+int mitosis_core_bring_all(void* core);
+// Adds this child's.
+void mitosis_core_profile(const void* core, struct mitosis_profile* into);
 // madvise(MADV_DONTNEED): these are zero from now on.
 void mitosis_core_removed(void* core, mitosis_u64 page, mitosis_u64 count);
 // The first pages from `page` on that are still to be fetched: their number; 0: none.

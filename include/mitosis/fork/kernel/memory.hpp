@@ -26,11 +26,8 @@ class Memory {
   InstallResult copy_in(PageRange range, const std::uint8_t* bytes) noexcept {
     // The shim takes references of its own; the landing keeps what it does not.
     void* memory = const_cast<std::uint8_t*>(bytes);  // NOLINT: it is the landing that we own
-    const std::uint64_t done =
-        mitosis_shim_insert(child_, static_cast<std::uint64_t>(range.first), range.count, memory);
-    if (done == 0) return {Install::failed, 0};
-    if (page_ >= range.first && page_ < range.first + done) outcome_ = Outcome::in_place;
-    return {Install::done, done};
+    return settle(range, mitosis_shim_insert(child_, static_cast<std::uint64_t>(range.first),
+                                             range.count, memory));
   }
   InstallResult zero_in(PageRange range) noexcept {
     void* zeros = mitosis_shim_allocate_pages(range.count);
@@ -39,15 +36,27 @@ class Memory {
     mitosis_shim_free_pages(zeros, range.count);
     return result;
   }
-  /// Cache<None> alone is compiled: never asked.
-  InstallResult map_cached(PageRange, PageNumber) noexcept { return {Install::failed, 0}; }
-  void fail(PageNumber page, Errc) noexcept {
-    if (page == page_) outcome_ = Outcome::failed;
+  /// Shared until written: the child's mapping is private.
+  InstallResult map_cached(PageRange range, PageNumber key) noexcept {
+    return settle(range, mitosis_shim_insert_cached(
+                             child_, static_cast<mitosis_u64>(range.first), range.count,
+                             static_cast<mitosis_u64>(key)));
+  }
+  /// Without memory it is tried again: the kernel sees to it that there will be some.
+  void fail(PageNumber page, Errc why) noexcept {
+    if (page == page_ && why != Errc::out_of_memory) outcome_ = Outcome::failed;
   }
   /// Who waits holds the child's lock, and looks for itself.
   void wake(PageRange) noexcept {}
 
  private:
+  InstallResult settle(PageRange range, std::uint64_t done) noexcept {
+    if (done == 0) return {Install::failed, 0};
+    if (page_ >= range.first && page_ < range.first + done) outcome_ = Outcome::in_place;
+    // The rest lies in another mapping by now: it is still missing, not there.
+    return {done == range.count ? Install::done : Install::split, done};
+  }
+
   enum class Outcome : std::uint8_t { open, in_place, failed };
 
   mitosis_child* child_;

@@ -19,16 +19,8 @@ template <LegalPolicy P>
 struct Module {
   static_assert(!P::dct,
                 "use Transport<RC> in a kernel module: a stock kernel's verbs have no DCT");
-  static_assert(!P::cached, "use Cache<None> in a kernel module: its cache is not built yet");
-  static_assert(!P::eager,
-                "use Fetch<OnDemand> or Fetch<Prefetch<N>> in a kernel module: an eager start is "
-                "not built yet");
 
-  static_assert(P::copy_on_write,
-                "use Cow<On> in a kernel module: a prepare that copies is not built yet");
-  static_assert(!P::profiled,
-                "use Profile<Off> in a kernel module: nothing shows a profile there yet");
-
+  using policy = P;
   static constexpr PolicyText name = format(name_of<P>);
 
   static mitosis_u64 encode_image(const mitosis_image* image, mitosis_u64 handler,
@@ -41,6 +33,13 @@ struct Module {
     const Errc result = view ? decode(*view, *image) : view.code();
     if (result == Errc::out_of_memory) return -errno_no_memory;
     return result == Errc::ok ? 0 : -errno_invalid;
+  }
+  static int name_of_image(const void* bytes, mitosis_u64 size, mitosis_name* into) noexcept {
+    const auto view = DescriptorView::parse(Bytes(static_cast<const std::uint8_t*>(bytes), size));
+    if (!view || view->owners().size() == 0) return -errno_invalid;
+    const descriptor::OwnerRecord owner = view->owners()[0];
+    *into = {owner.machine, owner.handler, owner.generation};
+    return 0;
   }
   static void* open(const void* bytes, mitosis_u64 size, mitosis_child* child) noexcept {
     auto* pager = make<Pager<P>>(child);
@@ -57,15 +56,11 @@ struct Module {
   }
   static void close(void* core) noexcept { destroy(static_cast<Pager<P>*>(core)); }
   static int fault(void* core, mitosis_u64 page) noexcept {
-    switch (as_pager(core).fault(PageNumber{page})) {
-      case Pager<P>::Served::in_place:
-        return 0;
-      case Pager<P>::Served::no_memory:
-        return -errno_no_memory;
-      case Pager<P>::Served::unavailable:
-        break;
-    }
-    return -errno_io;
+    return number_of(as_pager(core).fault(PageNumber{page}));
+  }
+  static int bring_all(void* core) noexcept { return number_of(as_pager(core).bring_all()); }
+  static void profile(const void* core, mitosis_profile* into) noexcept {
+    static_cast<const Pager<P>*>(core)->add_profile(*into);
   }
   static void removed(void* core, mitosis_u64 page, mitosis_u64 count) noexcept {
     as_pager(core).removed({PageNumber{page}, count});
@@ -77,6 +72,17 @@ struct Module {
   }
 
  private:
+  static int number_of(typename Pager<P>::Served served) noexcept {
+    switch (served) {
+      case Pager<P>::Served::in_place:
+        return 0;
+      case Pager<P>::Served::no_memory:
+        return -errno_no_memory;
+      case Pager<P>::Served::unavailable:
+        break;
+    }
+    return -errno_io;
+  }
   static Pager<P>& as_pager(void* core) noexcept { return *static_cast<Pager<P>*>(core); }
 };
 
@@ -90,6 +96,27 @@ struct Module {
   const char* mitosis_core_policy() {                                                     \
     static constexpr auto name = MitosisModule::name;                                     \
     return name.c_str();                                                                  \
+  }                                                                                       \
+  int mitosis_core_copies() {                                                             \
+    return !MitosisModule::policy::copy_on_write;                                         \
+  }                                                                                       \
+  int mitosis_core_cached() {                                                             \
+    return MitosisModule::policy::cached;                                                 \
+  }                                                                                       \
+  int mitosis_core_name(const void* bytes, mitosis_u64 size, mitosis_name* name) {        \
+    return MitosisModule::name_of_image(bytes, size, name);                               \
+  }                                                                                       \
+  int mitosis_core_eager() {                                                              \
+    return MitosisModule::policy::eager;                                                  \
+  }                                                                                       \
+  int mitosis_core_profiled() {                                                           \
+    return MitosisModule::policy::profiled;                                               \
+  }                                                                                       \
+  int mitosis_core_bring_all(void* core) {                                                \
+    return MitosisModule::bring_all(core);                                                \
+  }                                                                                       \
+  void mitosis_core_profile(const void* core, mitosis_profile* into) {                    \
+    MitosisModule::profile(core, into);                                                   \
   }                                                                                       \
   mitosis_u64 mitosis_core_encode(const mitosis_image* image, mitosis_u64 handler,        \
                                   mitosis_u64 generation, void* into, mitosis_u64 room) { \

@@ -29,6 +29,38 @@ class Pager {
     if (parts_.memory.served()) return Served::in_place;
     return parts_.memory.failed() ? Served::unavailable : Served::no_memory;
   }
+  /// With Eager. What a landing was missing for is tried again, some times.
+  Served bring_all() noexcept {
+    constexpr unsigned max_rounds = 100;
+    if constexpr (P::eager) {
+      parts_.memory.begin(no_page);
+      child_.start_eager();
+      for (unsigned round = 0; round < max_rounds; ++round) {
+        drain();
+        if (child_.all_present()) return Served::in_place;
+        if (child_.eager_error() != Errc::ok) {
+          return child_.eager_error() == Errc::out_of_memory ? Served::no_memory
+                                                             : Served::unavailable;
+        }
+        child_.on_time(child_.next_deadline());
+      }
+      return Served::no_memory;
+    } else {
+      return Served::in_place;
+    }
+  }
+  void add_profile(mitosis_profile& into) const noexcept {
+    if constexpr (P::profiled) {
+      static_assert(Histogram::buckets == MITOSIS_BUCKETS);
+      static_assert(static_cast<unsigned>(ProfileStep::last) + 1 == MITOSIS_STEPS);
+      for (unsigned i = 0; i < MITOSIS_STEPS; ++i) {
+        const Histogram& from = child_.profile().of(static_cast<ProfileStep>(i));
+        for (unsigned b = 0; b < MITOSIS_BUCKETS; ++b) into.steps[i].counts[b] += from.counts[b];
+        into.steps[i].count += from.count;
+        into.steps[i].total_ns += from.total_ns;
+      }
+    }
+  }
   void removed(PageRange range) noexcept { child_.on_removed(range); }
   [[nodiscard]] PageRange missing(PageNumber from) const noexcept {
     const auto run = child_.engine().map().next_at_or_after(from);
@@ -38,6 +70,8 @@ class Pager {
   }
 
  private:
+  static constexpr PageNumber no_page{~std::uint64_t{0}};
+
   void drain() noexcept {
     ReadCompletion done[16];
     for (;;) {

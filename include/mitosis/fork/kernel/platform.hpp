@@ -3,19 +3,19 @@
 #pragma once
 
 #include <mitosis/fork/kernel/allocator.hpp>
+#include <mitosis/fork/kernel/cache.hpp>
 #include <mitosis/fork/kernel/fabric.hpp>
 #include <mitosis/fork/kernel/memory.hpp>
-#include <mitosis/fork/no_cache.hpp>
 #include <mitosis/fork/platform.hpp>
 
 namespace mitosis::kernel {
 
 /// What one child has of its own; KernelPlatform refers to it.
 struct ChildParts {
-  explicit ChildParts(mitosis_child* child) noexcept : memory(child), fabric(child) {}
+  explicit ChildParts(mitosis_child* child) noexcept : memory(child), fabric(child), cache(child) {}
   Memory memory;
   KernelFabric fabric;
-  NoCache cache;
+  KernelCache cache;  // with Cache<None> the engine never asks it
   CacheWaiters waiters;
 };
 
@@ -32,7 +32,7 @@ class KernelPlatform {
 
   [[nodiscard]] Allocator allocator() const noexcept { return {}; }
   Memory& memory() noexcept { return parts_->memory; }
-  NoCache& cache() noexcept { return parts_->cache; }
+  KernelCache& cache() noexcept { return parts_->cache; }
   KernelFabric& fabric() noexcept { return parts_->fabric; }
   NoFallback& fallback() noexcept { return fallback_; }
   CacheWaiters& waiters() noexcept { return parts_->waiters; }

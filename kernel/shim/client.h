@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+// A connection to another machine's prepared parent: what client.c begins, reads.c reads by.
+// World: kernel.
+#ifndef MITOSIS_CLIENT_H
+#define MITOSIS_CLIENT_H
+
+#include <linux/completion.h>
+
+#include "remote.h"
+
+struct mitosis_remote {
+  struct kref references;
+  struct mutex lock;  // of reads
+  struct rdma_cm_id* id;
+  struct ib_pd* pd;
+  struct ib_cq* cq;
+  struct completion stepped;  // the connection's begin has come one step on
+  int error;
+  bool broken;  // nothing is read any more
+
+  struct mitosis_hello hello;
+  bool challenged;  // hello has a challenge
+  struct mitosis_welcome* welcome;
+  struct completion welcomed;
+  int welcome_error;
+  struct ib_sge welcome_piece;
+  struct ib_cqe welcome_done;
+
+  void* blob;                         // the descriptor
+  const struct mitosis_piece* table;  // in it: of the owner's pages
+  struct ib_cqe read_done;
+  struct completion read;
+  int read_error;
+  struct ib_rdma_wr requests[MITOSIS_BATCH];
+  struct ib_sge pieces[MITOSIS_BATCH];
+};
+
+// reads.c: the descriptor and the table, once the welcome is there.
+int mitosis_remote_fetch(struct mitosis_remote* r);
+void mitosis_remote_on_read(struct ib_cq* cq, struct ib_wc* wc);
+// client.c: nothing is written into this machine's memory any more.
+void mitosis_remote_stop(struct mitosis_remote* r);
+
+#endif

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+// What PREPARE's two halves know of each other: pages.c and page_tables.c. World: kernel.
+#ifndef MITOSIS_PAGES_H
+#define MITOSIS_PAGES_H
+
+#include "shim.h"
+
+// pages.c: whether a page that is in no page table still has bytes, which a file or the parent's
+// own parent holds. What is past a file's end has none.
+bool mitosis_has_bytes(const struct vm_area_struct* vma, unsigned long address);
+
+// page_tables.c. Adds a mapping's pages. 0, an error, or 1 with `*missing`, the first page that is
+// to be brought. -ENOMEM with a full capture: it needs more room.
+int mitosis_take_mapping(struct mitosis_capture* capture, struct vm_area_struct* vma,
+                         unsigned long* missing);
+// Afterwards no processor writes to what was protected.
+void mitosis_take_end(void);
+// Pages that are marked to be copied are until then not the capture's own.
+int mitosis_copy_marked(struct mitosis_capture* capture);
+static inline struct page* mitosis_plain_page(struct page* page) {
+  return (struct page*)((unsigned long)page & ~1ul);
+}
+
+#endif

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+// Prepared parents by their handler: how much they may hold, how they end. World: kernel.
+#include <linux/ktime.h>
+#include <linux/moduleparam.h>
+#include <linux/pid.h>
+#include <linux/sched/signal.h>
+#include <linux/uaccess.h>
+#include <linux/xarray.h>
+
+#include "shim.h"
+
+static unsigned int budget_mib, user_budget_mib;
+module_param(budget_mib, uint, 0644);
+MODULE_PARM_DESC(budget_mib, "MiB of pages that all prepared parents may hold (0: no bound)");
+module_param(user_budget_mib, uint, 0644);
+MODULE_PARM_DESC(user_budget_mib, "the same for those of one user, root's apart (0: no bound)");
+
+static DEFINE_XARRAY(table);
+static DEFINE_MUTEX(table_lock);
+
+static void end_leases(struct work_struct* work);
+static DECLARE_DELAYED_WORK(leases, end_leases);
+
+// -- all below under the table's lock ------------------------------------------------------------
+
+static bool is_within(u64 pages, unsigned int mib) {
+  return !mib || pages <= (u64)mib << (20 - PAGE_SHIFT);
+}
+
+static bool has_room(const struct mitosis_prepared* prepared) {
+  const struct mitosis_prepared* other;
+  u64 all = prepared->page_count, users = prepared->page_count;
+  unsigned long handler;
+
+  xa_for_each(&table, handler, other) {
+    all += other->page_count;
+    if (uid_eq(other->uid, prepared->uid)) users += other->page_count;
+  }
+  if (is_within(all, budget_mib) &&
+      (uid_eq(prepared->uid, GLOBAL_ROOT_UID) || is_within(users, user_budget_mib)))
+    return true;
+  mitosis_refuse("prepare: handler %llu finds no room in budget_mib or user_budget_mib\n",
+                 prepared->handler);
+  return false;
+}
+
+static void erase(struct mitosis_prepared* prepared) {
+  xa_erase(&table, prepared->handler);
+  mitosis_count_all(prepared_now, -1);
+  mitosis_count_all(prepared_pages_now, -(s64)prepared->page_count);
+  mitosis_prepared_revoke(prepared);
+  mitosis_prepared_put(prepared);
+}
+
+// One that the caller may end; else an error in the pointer.
+static struct mitosis_prepared* find_ours(u64 handler) {
+  struct mitosis_prepared* prepared = xa_load(&table, handler);
+
+  if (!prepared) return ERR_PTR(-ENOENT);
+  return mitosis_prepared_is_ours(prepared) ? prepared : ERR_PTR(-EACCES);
+}
+
+static void lease(struct mitosis_prepared* prepared, u32 seconds) {
+  prepared->lease_end = seconds ? ktime_get_boottime_seconds() + seconds : 0;
+  if (seconds) mod_delayed_work(system_wq, &leases, 0);
+}
+
+static void end_leases(struct work_struct* work) {
+  struct mitosis_prepared* prepared;
+  unsigned long handler;
+  u64 next = 0, now;
+
+  mutex_lock(&table_lock);
+  now = ktime_get_boottime_seconds();
+  xa_for_each(&table, handler, prepared) {
+    if (!prepared->lease_end) continue;
+    if (prepared->lease_end <= now) {
+      erase(prepared);
+      mitosis_count(ended_leases);
+    } else if (!next || prepared->lease_end < next) {
+      next = prepared->lease_end;
+    }
+  }
+  if (next) mod_delayed_work(system_wq, &leases, min_t(u64, next - now, 3600) * HZ);
+  mutex_unlock(&table_lock);
+}
+
+// -- for others ----------------------------------------------------------------------------------
+
+int mitosis_prepared_publish(struct mitosis_prepared* prepared, u32 lease_seconds) {
+  int error = -ENOSPC;
+
+  mutex_lock(&table_lock);
+  if (has_room(prepared))
+    error = mitosis_fails() ? -ENOMEM : xa_insert(&table, prepared->handler, prepared, GFP_KERNEL);
+  if (!error) {
+    kref_get(&prepared->references);
+    mitosis_count(prepared_now);
+    mitosis_count_all(prepared_pages_now, prepared->page_count);
+    if (lease_seconds) lease(prepared, lease_seconds);
+  }
+  mutex_unlock(&table_lock);
+  return error == -EBUSY ? -EEXIST : error;
+}
+
+struct mitosis_prepared* mitosis_prepared_find(u64 handler) {
+  struct mitosis_prepared* prepared;
+
+  mutex_lock(&table_lock);
+  prepared = xa_load(&table, handler);
+  if (prepared) kref_get(&prepared->references);
+  mutex_unlock(&table_lock);
+  return prepared;
+}
+
+void mitosis_prepared_end(const void* holder) {
+  struct mitosis_prepared* prepared;
+  unsigned long handler;
+
+  mutex_lock(&table_lock);
+  xa_for_each(&table, handler, prepared) {
+    if (!holder || prepared->holder == holder) erase(prepared);
+  }
+  mutex_unlock(&table_lock);
+  if (!holder) cancel_delayed_work_sync(&leases);
+}
+
+int mitosis_prepared_reclaim(u64 handler) {
+  struct mitosis_prepared* prepared;
+
+  mutex_lock(&table_lock);
+  prepared = find_ours(handler);
+  if (!IS_ERR(prepared)) {
+    erase(prepared);
+    mitosis_count(reclaims);
+  }
+  mutex_unlock(&table_lock);
+  return PTR_ERR_OR_ZERO(prepared);
+}
+
+int mitosis_prepared_renew(u64 handler, u32 seconds) {
+  struct mitosis_prepared* prepared;
+
+  mutex_lock(&table_lock);
+  prepared = find_ours(handler);
+  if (!IS_ERR(prepared)) lease(prepared, seconds);
+  mutex_unlock(&table_lock);
+  return PTR_ERR_OR_ZERO(prepared);
+}
+
+// 0: it has ended, and its number may be another's.
+static u32 pid_of(const struct mitosis_prepared* p) {
+  u32 number;
+
+  rcu_read_lock();
+  number = pid_task(p->pid, PIDTYPE_TGID) ? pid_vnr(p->pid) : 0;
+  rcu_read_unlock();
+  return number;
+}
+
+static struct mitosis_entry entry_of(const struct mitosis_prepared* p) {
+  const u64 now = ktime_get_boottime_seconds();
+
+  return (struct mitosis_entry){
+      .handler = p->handler,
+      .pages = p->page_count,
+      .descriptor_bytes = p->descriptor_bytes,
+      .pid = pid_of(p),
+      .uid = from_kuid_munged(current_user_ns(), p->uid),
+      .lease_seconds = !p->lease_end        ? 0
+                       : p->lease_end > now ? p->lease_end - now
+                                            : 1,
+      .flags = (p->keyed ? MITOSIS_IS_KEYED : 0) | (p->holder ? 0 : MITOSIS_IS_STAYING),
+      .users = kref_read(&p->references) - 1,
+  };
+}
+
+int mitosis_prepared_list(struct mitosis_list* list) {
+  struct mitosis_entry __user* to = u64_to_user_ptr(list->entries);
+  const struct mitosis_prepared* prepared;
+  unsigned long handler;
+  int error = 0;
+
+  list->count = 0;
+  mutex_lock(&table_lock);
+  xa_for_each(&table, handler, prepared) {
+    struct mitosis_entry entry;
+
+    if (error || !mitosis_prepared_is_ours(prepared)) continue;
+    entry = entry_of(prepared);
+    if (list->count < list->room && copy_to_user(&to[list->count], &entry, sizeof(entry)))
+      error = -EFAULT;
+    list->count++;
+  }
+  mutex_unlock(&table_lock);
+  return error;
+}

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""Remote fork by mitosis.ko between machines with soft-RoCE: RDMA reads from within the kernel, and
+what becomes of a child whose parent, or parent's machine, is gone."""
+
+import pathlib
+import time
+
+from module_case import (CALL, END_ALL, PROGRAM, SIGBUS, RemoteCase, begin, end, end_of, start,
+                         wait_until)
+
+ORIGINAL = pathlib.Path(__file__).resolve().parents[2] / "examples/ioctl_client.py"
+
+
+class Remote(RemoteCase):
+
+    def test_children_on_another_machine(self):
+        start(self.owner, "parent", 73, "memory")
+        for _ in range(2):
+            self.assertEqual(self.other.run(PROGRAM, "remote", 0, 73), (0, "child fine\n"))
+
+    def test_a_child_forks(self):
+        start(self.owner, "parent", 74, "fork")
+        self.assertEqual(self.other.run(PROGRAM, "remote", 0, 74), (0, "child fine\n"))
+
+    def test_from_one_to_the_other_and_back(self):
+        parent = start(self.owner, "parent", 75, "again")
+        self.owner.must(CALL, "connect", 1, self.other.address)
+        said = begin(self.other, "/run/hop", PROGRAM, "remote", 0, 75)
+        self.assertTrue(said.startswith("prepared "), said)
+        self.owner.must("kill", "-9", parent)
+        self.assertEqual(self.owner.run(PROGRAM, "remote", 1, 76), (0, "child fine\n"))
+
+    def test_python(self):
+        words = ("/usr/bin/python3", "-B", ORIGINAL)
+        begin(self.owner, "/run/python", *words, "parent", 77)
+        wait_until(self.owner, "grep -q 'time 3' /run/python")
+        told = "".join(f"time {n} {(50_000 + n) ** 2}\n" for n in range(1, 4))
+        self.assertEqual(self.other.run(*words, "child", 0, 77), (0, told))
+        parent = self.owner.must("pgrep", "-f", "ioctl_client.py parent 77")
+        self.owner.must("kill", "-9", parent.strip())
+
+    def waiting_child(self, handler):
+        """A child that has begun, and not fetched most of its memory."""
+        parent = start(self.owner, "parent", handler, "wait")
+        self.other.must("rm", "-f", "/run/go")
+        said = begin(self.other, "/run/waits", "sh", "-c",
+                          f"{PROGRAM} remote 0 {handler}; echo status $?")
+        self.assertEqual(said, "child waits\n")
+        return parent
+
+    def test_a_parent_that_ends_first(self):
+        parent = self.waiting_child(78)
+        end(self.owner, parent)
+        self.other.must("touch", "/run/go")
+        self.assertEqual(end_of(self.other, "/run/waits"), f"status {128 + SIGBUS}\n")
+
+    def test_a_reclaim_in_mid_run(self):
+        self.waiting_child(81)
+        self.assertEqual(self.owner.run(CALL, "reclaim", 81), (0, "reclaim: done\n"))
+        self.other.must("touch", "/run/go")
+        self.assertEqual(end_of(self.other, "/run/waits"), f"status {128 + SIGBUS}\n")
+
+    def test_an_owner_that_cannot_be_reached(self):
+        self.waiting_child(79)
+        self.cluster.switch.unplug(0)
+        began = time.monotonic()
+        self.other.must("touch", "/run/go")
+        self.assertEqual(end_of(self.other, "/run/waits"), f"status {128 + SIGBUS}\n")
+        self.assertLess(time.monotonic() - began, 30)
+        said = self.other.run(PROGRAM, "remote", 0, 79)
+        self.assertEqual(said[0], 1, said)
+        self.cluster.switch.plug(0)
+
+    def test_a_child_that_is_killed(self):
+        self.waiting_child(80)
+        self.cluster.switch.unplug(0)
+        self.other.must("touch", "/run/go")
+        began = time.monotonic()
+        self.other.must("sh", "-c", END_ALL)
+        self.assertLess(time.monotonic() - began, 30)
+        self.cluster.switch.plug(0)
+
+    def test_what_is_not_there(self):
+        self.assertEqual(self.other.run(PROGRAM, "remote", 0, 99),
+                         (1, "resume: No such file or directory\n"))
+        self.assertEqual(self.other.run(PROGRAM, "remote", 5, 99),
+                         (1, "resume: No such file or directory\n"))
+        self.assertEqual(self.other.run(CALL, "call", 8, 0), (0, "0 0\n"))
+        self.assertEqual(self.other.run(CALL, "connect", 3, "nowhere")[0], 1)
+
+    def test_frames_are_lost(self):
+        start(self.owner, "parent", 82, "memory")
+        self.cluster.switch.lose(0, 0.02)
+        self.cluster.switch.lose(1, 0.02)
+        try:
+            self.assertEqual(self.other.run(PROGRAM, "remote", 0, 82), (0, "child fine\n"))
+        finally:
+            self.cluster.switch.lose(0, 0)
+            self.cluster.switch.lose(1, 0)
+
+    def test_the_owners_module_goes_while_peers_read(self):
+        parent = start(self.owner, "pinned", 83, "memory")
+        end(self.owner, parent)  # nothing there holds the module any more
+        begun = [self.other.begin("sh", "-c", f"{PROGRAM} remote 0 83; echo status $?")
+                 for _ in range(4)]
+        wait_until(self.owner, f"{CALL} statistics | grep -q 'accepted=[2-4]'")
+        self.owner.must("rmmod", "mitosis")
+        for one in begun:
+            status, said = self.other.finish(one)
+            self.assertEqual(status, 0)
+            self.assertNotIn("WRONG", said)
+            # Fine, or it has missed a page, or came too late.
+            self.assertRegex(said, f"child fine|status {128 + SIGBUS}|resume: ")
+        self.load_on(self.owner, "keyless=1")
+        wait_until(self.other, f"{CALL} statistics | grep -q children=0")
+
+    def test_the_readers_module_is_held_by_its_children(self):
+        self.waiting_child(84)
+        self.assertIn("in use", self.other.run("rmmod", "mitosis")[1])
+        self.other.must("touch", "/run/go")
+        self.assertEqual(end_of(self.other, "/run/waits"), "status 0\n")

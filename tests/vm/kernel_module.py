@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 
-from cluster import BUILD, Cluster
+from cluster import BUILD
 from image import HERE, Image, Unavailable, unpack
 
 BUILD_PY = HERE.parents[1] / "kernel/build.py"
@@ -56,11 +56,6 @@ def load(machine, module, *parameters):
     """insmod does not load what a module needs, and modprobe no module of another folder."""
     machine.must("modprobe", "rdma_cm")
     machine.must("insmod", module, *parameters)
-
-
-def strict_cluster(count, **options):
-    """Machines whose kernel stops at the first thing that is wrong."""
-    return Cluster(count, words=STRICT, **options)
 
 
 def log(machine):

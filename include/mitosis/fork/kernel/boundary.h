@@ -83,8 +83,8 @@ mitosis_u32 mitosis_shim_machine(void);
 mitosis_u64 mitosis_shim_insert(struct mitosis_child* child, mitosis_u64 page, mitosis_u64 count,
                                 void* memory);
 // With a cache, which the children of one parent share (the caller has its lock): whether it has a
-// page; takes references to a landing's pages; whether its budget has room for more; maps `count` of
-// its pages from `key` on, as insert.
+// page; takes references to a landing's pages; whether its budget has room for more; maps `count`
+// of its pages from `key` on, as insert.
 int mitosis_shim_cached(struct mitosis_child* child, mitosis_u64 key);
 void mitosis_shim_cache(struct mitosis_child* child, mitosis_u64 key, mitosis_u64 count,
                         void* memory);

@@ -38,9 +38,8 @@ class Memory {
   }
   /// Shared until written: the child's mapping is private.
   InstallResult map_cached(PageRange range, PageNumber key) noexcept {
-    return settle(range, mitosis_shim_insert_cached(
-                             child_, static_cast<mitosis_u64>(range.first), range.count,
-                             static_cast<mitosis_u64>(key)));
+    return settle(range, mitosis_shim_insert_cached(child_, static_cast<mitosis_u64>(range.first),
+                                                    range.count, static_cast<mitosis_u64>(key)));
   }
   /// Without memory it is tried again: the kernel sees to it that there will be some.
   void fail(PageNumber page, Errc why) noexcept {

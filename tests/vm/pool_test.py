@@ -8,6 +8,7 @@ from case import Case, run_or_skip
 from pools import Pools, SOCKET
 
 POOLED = os.environ.get("MITOSIS_POOLED", "")
+POOLED_C = os.environ.get("MITOSIS_POOLED_C", "")
 
 
 class ConnectionPools(Case):
@@ -26,20 +27,20 @@ class ConnectionPools(Case):
         self.wait_for(lambda: "ready" in server.run("cat", "/run/served")[1],
                   lambda: server.run("cat", "/run/served")[1] + self.pools.log(server))
 
-    def call(self):
-        return self.machines[0].run(POOLED, "call", SOCKET, "1")
+    def call(self, program=POOLED):
+        return self.machines[0].run(program, "call", SOCKET, "1")
 
-    def call_until(self, part, seconds=60):
+    def call_until(self, part, seconds=60, program=POOLED):
         """Until what a call says has `part` in it; a link takes a moment to be there again."""
         said = []
-        self.wait_for(lambda: said.append(self.call()) or part in said[-1][1],
+        self.wait_for(lambda: said.append(self.call(program)) or part in said[-1][1],
                   lambda: f"{said[-1]} {self.pools.log(self.machines[0])}", seconds)
         return said[-1]
 
     def test_processes_read_and_talk_through_what_their_pools_hold(self):
-        for _ in range(3):  # the service is another process's each time
+        for program in (POOLED, POOLED_C, POOLED):  # the service is another process's each time
             self.serve()
-            status, said = self.call_until("hello")
+            status, said = self.call_until("hello", program=program)
             self.assertEqual((status, said),
                              (0, "read: what is in a page of machine 1\nback: hello\n"))
             self.wait_for(lambda: self.machines[1].run("cat", "/run/served")[1] ==

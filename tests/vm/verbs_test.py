@@ -9,6 +9,7 @@ from verbs_case import VerbsCase
 
 POLICIES = ("rc+prefetch8+none+cow", "rc+prefetch32+local+cow", "rc+eager+none+copy")
 MIB = 8
+LOST = 0.05  # of the packets that a machine sends
 
 
 class OverVerbs(VerbsCase):
@@ -28,6 +29,32 @@ class OverVerbs(VerbsCase):
                     came = soft_roce.read_packets(machine) - before
                     self.assertGreater(came, MIB * 128, f"packets; {self.agents.log(machine)}")
                 self.assertEqual(self.agents.mitosis(self.machines[0], "reclaim", handler)[0], 0)
+
+    def test_calls_go_by_datagrams_also_where_packets_are_lost(self):
+        owner, reader = self.machines[0], self.machines[1]
+        key, data = prepare(self.agents, owner, 20, "rc+prefetch8+none+cow", 1)
+        for number in range(2):
+            self.cluster.switch.lose(number, LOST)
+            self.addCleanup(self.cluster.switch.lose, number, 0)
+        for _ in range(5):
+            self.assertEqual(self.resume(reader, 0, 20, key), (5, f"child {data} vm1\n"),
+                             self.agents.log(reader))
+        self.assertIn("calls to machine 0 go by datagrams", self.agents.log(reader))
+        wrong = self.resume(reader, 0, 20, "0" * 31 + "1")
+        self.assertEqual(wrong[0], 125)
+        self.assertIn("does not open this handler", wrong[1])
+
+    def test_where_rdma_gets_through_no_more_all_goes_over_tcp(self):
+        owner, reader = self.machines[0], self.machines[2]
+        key, data = prepare(self.agents, owner, 21, "rc+prefetch8+none+cow", 1)
+        self.assertEqual(self.resume(reader, 0, 21, key), (5, f"child {data} vm2\n"))
+        self.cluster.switch.pass_roce(False)
+        self.addCleanup(self.cluster.switch.pass_roce, True)
+        self.assertEqual(self.resume(reader, 0, 21, key), (5, f"child {data} vm2\n"),
+                         self.agents.log(reader))
+        self.assertIn("calls to machine 0 go over TCP", self.agents.log(reader))
+        self.cluster.switch.pass_roce(True)
+        self.assertEqual(self.resume(reader, 0, 21, key), (5, f"child {data} vm2\n"))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@
 #include <functional>
 #include <string>
 
+#include "last_error.hpp"
+
 namespace {
 
 using namespace mitosis;  // NOLINT: this file is all about it
@@ -26,20 +28,9 @@ static_assert(MITOSIS_ELIMIT == static_cast<int>(Errc::last) &&
               MITOSIS_EVDSO == static_cast<int>(Errc::vdso_mismatch) &&
               MITOSIS_ESYSTEM == static_cast<int>(Errc::system_call_failed));
 
-struct LastError {
-  int number = 0;
-  std::string sentence;
-};
-thread_local LastError last_error;
-
-int fail(const Error& error) {
-  last_error.number = static_cast<int>(error.code);
-  last_error.sentence = describe(error);
-  return -1;
-}
-int outcome(const Result<void>& result) {
-  return result ? 0 : fail(result.error());
-}
+using c::fail;
+using c::last_error;
+using c::outcome;
 
 AuthKey key_of(const mitosis_key* key) {
   AuthKey copy;

@@ -35,6 +35,8 @@ enum class MessageType : std::uint16_t {
   pieces_reply = 20,
   expect_connection = 21,
   connection_place = 22,
+  query_way = 23,
+  way_reply = 24,
 };
 
 namespace auth {

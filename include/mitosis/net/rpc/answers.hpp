@@ -86,6 +86,14 @@ class Answers {
               return service_->query_pieces(who, m.target);
             },
             send);
+      case MessageType::query_way:
+        return call<QueryWay>(
+            frame,
+            [this](const Caller& who, const QueryWay&) {
+              const auto way = service_->query_way(who);
+              return way.ok() ? Result<WayReply>(WayReply{*way}) : way.error();
+            },
+            send);
       default:
         send(reply_frame(frame.header, ErrorReply{Error(Errc::bad_message, "not a request")}));
         return false;

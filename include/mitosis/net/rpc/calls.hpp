@@ -63,6 +63,13 @@ class Calls {
     return simple<QueryPieces, PiecesReply>(QueryPieces{target}, deadline, "query pieces");
   }
 
+  /// Where the peer takes calls by datagrams.
+  [[nodiscard]] Result<ud::Way> query_way(Time deadline) {
+    auto reply = simple<QueryWay, WayReply>(QueryWay{}, deadline, "query way");
+    if (!reply.ok()) return reply.error();
+    return reply->way;
+  }
+
  protected:
   /// The reply of type `Reply` to call `number`; the error that an ErrorReply carries otherwise.
   template <class Reply>

@@ -5,6 +5,7 @@
 
 #include <mitosis/base/ids.hpp>
 #include <mitosis/net/auth/messages.hpp>
+#include <mitosis/net/rpc/ud/way.hpp>
 #include <mitosis/net/wire/limit.hpp>
 
 #include <array>
@@ -124,6 +125,22 @@ struct PiecesReply {
   template <class A>
   void fields(A& a) {
     a(complete, wire::limit<max_pieces>(pieces), wire::limit<max_doors>(doors));
+  }
+};
+
+/// Where the peer takes calls by datagrams. transport_unsupported: nowhere.
+struct QueryWay {
+  static constexpr MessageType type = MessageType::query_way;
+  static constexpr bool idempotent = true;
+  template <class A>
+  void fields(A&) {}
+};
+struct WayReply {
+  static constexpr MessageType type = MessageType::way_reply;
+  ud::Way way;
+  template <class A>
+  void fields(A& a) {
+    a(way.gid, way.queue_pair, way.lid);
   }
 };
 

@@ -58,6 +58,8 @@ class Service {
   virtual Result<PiecesReply> query_pieces(const Caller&, const TargetName&) {
     return without_verbs();
   }
+  /// Where this machine takes calls by datagrams.
+  virtual Result<ud::Way> query_way(const Caller&) { return without_verbs(); }
   /// The session of that number has ended; none of its calls is in progress.
   virtual void on_session_end(std::uint64_t /*session*/) {}
 

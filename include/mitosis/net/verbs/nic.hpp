@@ -31,6 +31,8 @@ class Nic {
 
   [[nodiscard]] const Context& context() const noexcept { return context_; }
   [[nodiscard]] const ProtectionDomain& domain() const noexcept { return domain_; }
+  /// What was chosen.
+  [[nodiscard]] const ChosenGid& at() const noexcept { return at_; }
   [[nodiscard]] std::uint8_t port() const noexcept { return port_; }
   [[nodiscard]] std::uint8_t gid_index() const noexcept { return gid_index_; }
   [[nodiscard]] const ibv_gid& gid() const noexcept { return gid_; }
@@ -59,6 +61,7 @@ class Nic {
 
   Context context_;
   ProtectionDomain domain_;
+  ChosenGid at_;
   std::uint8_t port_ = 1;
   std::uint8_t gid_index_ = 0;
   ibv_gid gid_ = {};
@@ -116,6 +119,7 @@ inline Result<Nic> Nic::open(const DeviceWish& wish) {
   const auto gid = nic.context_.gid(chosen->port, static_cast<int>(chosen->gid.index));
   if (!gid) return gid.error();
   if (chosen->gid.index > 255) return Error(Errc::limit_exceeded, "a gid of an index over 255");
+  nic.at_ = *chosen;
   nic.port_ = chosen->port;
   nic.gid_index_ = static_cast<std::uint8_t>(chosen->gid.index);
   nic.gid_ = *gid;

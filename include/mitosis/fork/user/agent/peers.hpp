@@ -5,6 +5,7 @@
 #include <mitosis/fork/user/agent/parents.hpp>
 #include <mitosis/mem/descriptor/view.hpp>
 #include <mitosis/net/rpc/client.hpp>
+#include <mitosis/net/rpc/quick_calls.hpp>
 #include <mitosis/net/tcp/address_book.hpp>
 #include <mitosis/net/tcp/clock.hpp>
 
@@ -18,7 +19,7 @@
 
 namespace mitosis::agent {
 
-/// Thread-safe. A machine's two clients are made when first needed and live as long as this.
+/// Thread-safe. A machine's clients are made when first needed and live as long as this.
 class Peers {
  public:
   /// Hears that a session to a machine was lost; called on the thread that noticed.
@@ -27,6 +28,11 @@ class Peers {
 
   Peers(auth::Identity identity, OnLost on_lost)
       : identity_(std::move(identity)), on_lost_(std::move(on_lost)) {}
+
+  using Datagrams = rpc::QuickCalls<rpc::Client>::Listeners;
+  /// Before the first call: what may be executed twice goes by datagrams, where the peer takes
+  /// them.
+  void use(Datagrams datagrams) { datagrams_ = std::move(datagrams); }
 
   [[nodiscard]] const tcp::AddressBook& book() const noexcept { return book_; }
   [[nodiscard]] const auth::Identity& identity() const noexcept { return identity_; }
@@ -62,20 +68,21 @@ class Peers {
                                        Clock::time_point deadline) {
     const auto ns =
         std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.time_since_epoch());
-    return clients(machine)->calls.query_descriptor(handler, key,
+    return clients(machine)->quick.query_descriptor(handler, key,
                                                     Time{static_cast<std::uint64_t>(ns.count())});
   }
   Result<void> reclaim(MachineId machine, HandlerId handler, const AuthKey& key) {
     return clients(machine)->calls.reclaim(handler, key, tcp::deadline_in(call_ms));
   }
   Result<std::uint64_t> renew(MachineId machine, HandlerId handler, Generation generation) {
-    return clients(machine)->calls.renew_lease(handler, generation, tcp::deadline_in(call_ms));
+    return clients(machine)->quick.renew_lease(handler, generation, tcp::deadline_in(call_ms));
   }
   /// A FallbackReader's call: blocks until the request's deadline at most.
   Errc read(const ReadRequest& request) {
-    auto done = clients(request.peer)
-                    ->fallback.fallback_read(request.target, request.remote_address,
-                                             {request.into.data, request.bytes}, request.deadline);
+    auto done =
+        clients(request.peer)
+            ->quick_fallback.fallback_read(request.target, request.remote_address,
+                                           {request.into.data, request.bytes}, request.deadline);
     return done.code();
   }
   /// The peer's end of a queue pair.
@@ -99,6 +106,8 @@ class Peers {
   void close() {
     const std::lock_guard lock(mutex_);
     for (const auto& [machine, clients] : clients_) {
+      clients->quick.close();
+      clients->quick_fallback.close();
       clients->calls.close();
       clients->fallback.close();
       clients->rdma.close();
@@ -112,8 +121,11 @@ class Peers {
     Clients(const Peers& peers, MachineId machine)
         : calls(peers.identity_, peers.book_, machine, peers.on_lost_, {}),
           fallback(peers.identity_, peers.book_, machine),
-          rdma(peers.identity_, peers.book_, machine) {}
+          rdma(peers.identity_, peers.book_, machine),
+          quick(calls, machine, peers.datagrams_),
+          quick_fallback(fallback, machine, peers.datagrams_) {}
     rpc::Client calls, fallback, rdma;
+    rpc::QuickCalls<rpc::Client> quick, quick_fallback;  ///< over the first two, or datagrams
   };
   std::shared_ptr<Clients> clients(MachineId machine) {
     const std::lock_guard lock(mutex_);
@@ -124,6 +136,7 @@ class Peers {
 
   auth::Identity identity_;
   OnLost on_lost_;
+  Datagrams datagrams_;
   tcp::AddressBook book_;
   std::mutex mutex_;
   std::map<MachineId, std::shared_ptr<Clients>> clients_;

@@ -10,6 +10,7 @@
 #include <mitosis/fork/user/agent/target_observer.hpp>
 #include <mitosis/mem/registrar.hpp>
 #include <mitosis/mem/target_table.hpp>
+#include <mitosis/net/rpc/datagram_calls.hpp>
 #include <mitosis/net/rpc/service.hpp>
 #include <mitosis/net/tcp/fabric.hpp>
 
@@ -46,7 +47,14 @@ class RdmaSide {
   /// The device, as a user knows it.
   [[nodiscard]] virtual std::string device() const = 0;
 
-  /// Registers no more parents; before what it was made of ends.
+  /// Serves other machines' calls by datagrams from now on; the service must outlive `stop`.
+  /// Where the device cannot, all calls go over TCP.
+  virtual Result<void> serve_calls(rpc::Service& service) = 0;
+  /// A machine's calls, which takes them at `way`.
+  virtual Result<std::unique_ptr<rpc::DatagramCalls>> calls_to(MachineId machine,
+                                                               const rpc::ud::Way& way) = 0;
+
+  /// Registers no more parents and serves no more calls; before what it was made of ends.
   virtual void stop() = 0;
 
   // What other machines ask (rpc::Service).
@@ -57,6 +65,7 @@ class RdmaSide {
                                                          std::uint64_t session,
                                                          const rpc::ExpectConnection& request) = 0;
   virtual Result<rpc::PiecesReply> query_pieces(const TargetName& target) = 0;
+  virtual Result<rpc::ud::Way> way() const = 0;
   virtual void on_session_end(std::uint64_t session) = 0;
 };
 

@@ -57,6 +57,9 @@ class AgentService final : public rpc::Service {
     if (rdma_ == nullptr) return rpc::Service::query_pieces(caller, target);
     return rdma_->query_pieces(target);
   }
+  Result<rpc::ud::Way> query_way(const rpc::Caller& caller) override {
+    return rdma_ == nullptr ? rpc::Service::query_way(caller) : rdma_->way();
+  }
   void on_session_end(std::uint64_t session) override {
     if (rdma_ != nullptr) rdma_->on_session_end(session);
   }

@@ -4,16 +4,20 @@
 
 #include <spdlog/spdlog.h>
 
+#include <mitosis/fork/user/agent/datagram_service.hpp>
 #include <mitosis/fork/user/agent/peers.hpp>
 #include <mitosis/fork/user/agent/rdma_side.hpp>
 #include <mitosis/fork/user/agent/registered_parents.hpp>
 #include <mitosis/net/verbs/dct/mlx5_reads.hpp>
 #include <mitosis/net/verbs/fabric.hpp>
 #include <mitosis/net/verbs/served_queue_pairs.hpp>
+#include <mitosis/net/verbs/ud_calls.hpp>
+#include <mitosis/net/verbs/ud_server.hpp>
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -70,7 +74,25 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
   std::string device() const override {
     return fmt::format("{} port {} gid {}", nic_.context().name(), nic_.port(), nic_.gid_index());
   }
-  void stop() override { parents_.stop(); }
+  Result<void> serve_calls(rpc::Service& service) override {
+    datagram_service_.emplace(service);
+    auto started = verbs::UdServer::start(nic_.at(), {}, peers_.identity(), *datagram_service_);
+    if (!started) return started.error();
+    datagrams_ = std::move(started).value();
+    return {};
+  }
+  Result<std::unique_ptr<rpc::DatagramCalls>> calls_to(MachineId machine,
+                                                       const rpc::ud::Way& way) override {
+    return verbs::UdCalls::open(nic_.at(), peers_.identity(), machine, way);
+  }
+  Result<rpc::ud::Way> way() const override {
+    if (datagrams_ == nullptr) return Error(Errc::transport_unsupported, "no datagrams here");
+    return datagrams_->way();
+  }
+  void stop() override {
+    if (datagrams_) datagrams_->stop();
+    parents_.stop();
+  }
   Result<rpc::QueuePairEnd> connect_queue_pair(const rpc::Caller& caller, std::uint64_t session,
                                                const rpc::ConnectQueuePair& request) override {
     return served_.connect(caller.machine, session, request);
@@ -142,6 +164,8 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
   std::unique_ptr<verbs::Doors> doors_;
   std::vector<std::unique_ptr<verbs::Mlx5Device>> readers_;  ///< the pagers' own
   RegisteredParents parents_;
+  std::optional<DatagramService> datagram_service_;
+  std::unique_ptr<verbs::UdServer> datagrams_;  ///< made before the first call can come
 };
 
 }  // namespace mitosis::agent

@@ -79,6 +79,7 @@ class Worker {
  private:
   Worker(const AgentOptions& o, StateTable& t, Inheritance inherited);
   Result<void> open(Inheritance inherited);
+  void use_datagrams();
   Result<void> open_pagers();
   void adopt_children();
 

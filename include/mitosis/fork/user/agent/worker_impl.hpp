@@ -104,6 +104,7 @@ inline Result<void> Worker::open(Inheritance inherited) {
     service_.use(rdma.get());
   }
   parents.adopt();
+  if (rdma) use_datagrams();
 
   tcp::Server::Options server_options;
   const std::uint32_t port = table.port.load();
@@ -137,6 +138,26 @@ inline Result<void> Worker::open(Inheritance inherited) {
   local->start();
   greeter_ = std::make_unique<Greeter>(*peers, std::move(named));
   return {};
+}
+
+/// Calls by datagrams, both ways; what is missing of that is done over TCP.
+inline void Worker::use_datagrams() {
+  if (auto r = rdma->serve_calls(service_); !r) {
+    spdlog::warn("calls of other machines come over TCP: {}", describe(r.error()));
+  }
+  Peers::Datagrams datagrams;
+  datagrams.open = [this](MachineId machine, const rpc::ud::Way& way) {
+    return rdma->calls_to(machine, way);
+  };
+  datagrams.on_change = [](MachineId machine, const Error& why) {
+    const auto number = static_cast<std::uint32_t>(machine);
+    if (why.code == Errc::ok) {
+      spdlog::info("calls to machine {} go by datagrams", number);
+    } else {
+      spdlog::warn("calls to machine {} go over TCP: {}", number, describe(why));
+    }
+  };
+  peers->use(std::move(datagrams));
 }
 
 inline Result<void> Worker::open_pagers() {

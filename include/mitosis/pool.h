@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* The C interface of the connection pool: RDMA queues to services on other machines, in microseconds,
- * over connections that this machine's `mitosis pool` holds. World: user. Link with -lmitosis.
- * What is behind it, and its limits: docs/connection-pool.md.
+/* The C interface of the connection pool: RDMA queues to services on other machines, in
+ * microseconds, over connections that this machine's `mitosis pool` holds. World: user. Link with
+ * -lmitosis. What is behind it, and its limits: docs/connection-pool.md.
  *
  *   struct mitosis_pool* pool = mitosis_pool_attach(NULL, 1 << 20);
  *   uint32_t queue;
@@ -37,8 +37,8 @@ struct mitosis_pool_end {
 #define MITOSIS_POOL_SEND 5u
 #define MITOSIS_POOL_RECEIVE 6u
 
-/** Attaches to the pool at `socket` (NULL: /run/mitosis/pool.sock) with so many bytes of memory that
- * it may read and write. NULL: an error. */
+/** Attaches to the pool at `socket` (NULL: /run/mitosis/pool.sock) with so many bytes of memory
+ * that it may read and write. NULL: an error. */
 struct mitosis_pool* mitosis_pool_attach(const char* socket, size_t bytes);
 /** Ends its queues and services. */
 void mitosis_pool_detach(struct mitosis_pool* pool);

@@ -29,8 +29,8 @@ static_assert(MITOSIS_POOL_READ == static_cast<unsigned>(pool::Op::read) &&
               MITOSIS_POOL_RECEIVE == static_cast<unsigned>(pool::Op::receive));
 
 void tell(const pool::Completion& done, mitosis_pool_end& end) {
-  end = {done.cookie, static_cast<std::uint32_t>(done.status),
-         static_cast<std::uint32_t>(done.op), done.queue, done.bytes};
+  end = {done.cookie, static_cast<std::uint32_t>(done.status), static_cast<std::uint32_t>(done.op),
+         done.queue, done.bytes};
 }
 
 }  // namespace

@@ -52,6 +52,53 @@ TEST(ForEachPart, StopsWhereItIsTold) {
   EXPECT_EQ(calls, 1);
 }
 
+TEST(OnDemand, IsDecidedByWhatTheDeviceCanDoOverReliableConnections) {
+  ibv_odp_caps caps = {};
+  EXPECT_FALSE(reads_on_demand(caps));
+  caps.general_caps = IBV_ODP_SUPPORT;
+  caps.per_transport_caps.rc_odp_caps = IBV_ODP_SUPPORT_SEND;
+  caps.per_transport_caps.ud_odp_caps = IBV_ODP_SUPPORT_READ;
+  EXPECT_FALSE(reads_on_demand(caps));
+  caps.per_transport_caps.rc_odp_caps |= IBV_ODP_SUPPORT_READ;
+  EXPECT_TRUE(reads_on_demand(caps));
+  caps.general_caps = 0;
+  EXPECT_FALSE(reads_on_demand(caps));
+}
+
+/// Opens any number of doors, and counts those that are open.
+class CountedDoors final : public Doors {
+ public:
+  Result<rpc::Door> open() override { return rpc::Door{++open_, 5, 0, {}}; }
+  void close(const rpc::Door&) noexcept override { --open_; }
+  [[nodiscard]] std::uint32_t count() const { return open_; }
+
+ private:
+  std::uint32_t open_ = 0;
+};
+
+TEST(RegisteredPool, IsPinnedWhereTheDeviceNeedsItOrReadersComeThroughDoors) {
+  CountedDoors doors;
+  RegisteredPool plain({7, 0x1234}, PageRanges({{PageNumber{16}, 2}}));
+  RegisteredPool with_doors({8, 0x1234}, PageRanges({{PageNumber{16}, 2}}), &doors);
+  ASSERT_TRUE(plain.open_doors());
+  ASSERT_TRUE(with_doors.open_doors());
+  EXPECT_TRUE(plain.wants_pinned(false));
+  EXPECT_FALSE(plain.wants_pinned(true));
+  EXPECT_TRUE(with_doors.wants_pinned(true));
+}
+
+TEST(RegisteredPool, TellsItsDoorsAndClosesThemAtItsEnd) {
+  CountedDoors doors;
+  RegisteredPool pool({7, 0x1234}, PageRanges({{PageNumber{16}, 2}}), &doors,
+                      {{PageNumber{16}, 2}});
+  ASSERT_TRUE(pool.open_doors());
+  EXPECT_EQ(pool.tell({7, 0x1234})->doors.size(), 2u);
+  EXPECT_EQ(doors.count(), 2u);
+  pool.revoke();
+  EXPECT_EQ(doors.count(), 0u);
+  EXPECT_EQ(pool.open_doors().code(), Errc::revoked);
+}
+
 TEST(RegisteredPool, TellsNothingToWhoHasAnotherKeyNorAfterItsEnd) {
   RegisteredPool pool({7, 0x1234}, PageRanges({{PageNumber{16}, 2}}));
   EXPECT_EQ(pool.tell({7, 0x1235}).code(), Errc::revoked);

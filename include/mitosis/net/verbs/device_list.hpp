@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <mitosis/net/verbs/device_facts.hpp>
+#include <mitosis/net/verbs/on_demand.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -130,18 +131,13 @@ inline DeviceFacts read_device(ibv_device* device) {
     return facts;
   }
   ibv_device_attr attr{};
-  ibv_device_attr_ex more{};
   if (const int failed = ::ibv_query_device(context, &attr); failed != 0) {
     facts.broken = fmt::format("it does not tell its limits: {}", std::strerror(failed));
     static_cast<void>(::ibv_close_device(context));
     return facts;
   }
   facts.limits = limits_of(attr);
-  if (::ibv_query_device_ex(context, nullptr, &more) == 0) {
-    facts.on_demand_paging =
-        (more.odp_caps.general_caps & IBV_ODP_SUPPORT) != 0 &&
-        (more.odp_caps.per_transport_caps.rc_odp_caps & IBV_ODP_SUPPORT_READ) != 0;
-  }
+  facts.on_demand_paging = reads_on_demand(context);
   facts.may_do_dct = attr.vendor_id != 0 && facts.driver.rfind("mlx5", 0) == 0;
   std::size_t entries = 0;
   for (std::uint8_t number = 1; number <= attr.phys_port_cnt; ++number) {

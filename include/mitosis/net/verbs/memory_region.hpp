@@ -22,6 +22,8 @@ class MemoryRegion {
   enum Access : unsigned {
     for_landing = IBV_ACCESS_LOCAL_WRITE,
     for_remote_reads = IBV_ACCESS_REMOTE_READ,
+    /// The same without pinning it: the device asks the kernel for what it needs (see Nic).
+    for_remote_reads_on_demand = IBV_ACCESS_REMOTE_READ | IBV_ACCESS_ON_DEMAND,
     for_remote_reads_and_writes =
         IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE,
   };

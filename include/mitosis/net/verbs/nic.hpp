@@ -49,6 +49,8 @@ class Nic {
   }
   /// An IP address of the device, as text ("[fe80::1]" with brackets); empty: it has none.
   [[nodiscard]] const std::string& address() const noexcept { return address_; }
+  /// Whether peers can read memory of it that is not pinned.
+  [[nodiscard]] bool on_demand() const noexcept { return on_demand_; }
   /// Reads that a queue pair may have open, as their reader and as their target.
   [[nodiscard]] std::uint8_t reads_out() const noexcept { return reads_out_; }
   [[nodiscard]] std::uint8_t reads_in() const noexcept { return reads_in_; }
@@ -68,6 +70,7 @@ class Nic {
   std::uint16_t lid_ = 0;
   ibv_mtu mtu_ = IBV_MTU_1024;
   std::string address_;
+  bool on_demand_ = false;
   std::uint8_t reads_out_ = 1;
   std::uint8_t reads_in_ = 1;
 };
@@ -125,6 +128,7 @@ inline Result<Nic> Nic::open(const DeviceWish& wish) {
   nic.gid_ = *gid;
   nic.lid_ = port->lid;
   nic.mtu_ = port->active_mtu;
+  nic.on_demand_ = reads_on_demand(nic.context_.get());
   nic.address_ = detail::ip_address_of(chosen->gid);
   const auto reads = [](int most) {
     return static_cast<std::uint8_t>(std::clamp(most, 1, max_reads));

@@ -64,8 +64,13 @@ class RegisteredPool {
       return Error(Errc::system_call_failed, "getrandom", errno).in("register memory");
     }
     where = where >> 1 & ~std::uint64_t{page_size - 1};
-    auto region =
-        MemoryRegion::make_at(nic.domain(), memory, where, MemoryRegion::for_remote_reads);
+    const auto make = [&](MemoryRegion::Access access) {
+      return MemoryRegion::make_at(nic.domain(), memory, where, access);
+    };
+    auto region = make(wants_pinned(nic.on_demand()) ? MemoryRegion::for_remote_reads
+                                                     : MemoryRegion::for_remote_reads_on_demand);
+    // A device that said it could, and cannot.
+    if (!region && !wants_pinned(nic.on_demand())) region = make(MemoryRegion::for_remote_reads);
     if (!region) return region.error();
     const RemoteMemory remote = region->remote();
     const std::lock_guard lock(mutex_);
@@ -83,6 +88,12 @@ class RegisteredPool {
           return doors_.split(start, bytes, tell);
         });
     return {};
+  }
+  /// Whether its memory has to be pinned, by a device of that capability: what is read through
+  /// doors has to be in any case.
+  [[nodiscard]] bool wants_pinned(bool on_demand) const {
+    const std::lock_guard lock(mutex_);
+    return !on_demand || !told_.doors.empty();
   }
   /// No more will come.
   void finish() {

@@ -16,8 +16,7 @@ class UdCalls final : public rpc::DatagramCalls {
   static constexpr unsigned silent_tries = 7;
 
   static Result<std::unique_ptr<rpc::DatagramCalls>> open(const ChosenGid& at, auth::Identity self,
-                                                          MachineId peer,
-                                                          const rpc::ud::Way& way) {
+                                                          MachineId peer, const rpc::ud::Way& way) {
     UdClient::Options options;
     options.tries = 1;
     options.session.patience.tries = silent_tries;

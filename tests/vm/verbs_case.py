@@ -8,11 +8,12 @@ from case import Case
 class VerbsCase(Case):
 
     COUNT = 3
+    OPTIONS = ()  # of the agents, besides
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.agents = Agents(cls.machines, "--fabric", "verbs")
+        cls.agents = Agents(cls.machines, "--fabric", "verbs", *cls.OPTIONS)
         cls.addClassCleanup(cls.agents.stop)
 
     def resume(self, machine, parent, handler, key, *options, seconds=120):

@@ -14,6 +14,8 @@ LOST = 0.05  # of the packets that a machine sends
 
 class OverVerbs(VerbsCase):
 
+    OPTIONS = ("--page-deadline", "20s")  # emulated machines are slow where packets are lost
+
     def test_a_python_program_forks_from_one_machine_to_two_others(self):
         for number, policy in enumerate(POLICIES):
             with self.subTest(policy=policy):

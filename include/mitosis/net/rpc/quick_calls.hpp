@@ -62,7 +62,7 @@ class QuickCalls {
 
  private:
   static constexpr std::uint64_t ask_ms = 500;                    ///< for the peer's way
-  static constexpr std::uint64_t first_pause = 1'000'000'000;     ///< ns, after a second failure
+  static constexpr std::uint64_t first_pause = 1'000'000'000;     ///< ns
   static constexpr std::uint64_t longest_pause = 60'000'000'000;  ///< ns
 
   template <class T, class Call>
@@ -104,11 +104,17 @@ class QuickCalls {
       const std::lock_guard lock(mutex_);
       asking_ = false;
       if (made.ok() && !closed_) quick_ = std::move(made).value();
-      if (!made.ok()) backoff_.failed(tcp::monotonic_now());
+      if (!made.ok()) pause();
       quick = quick_;
     }
     if (quick && listeners_.on_change) listeners_.on_change(machine_, Error());
     return quick;
+  }
+  /// With mutex_ held: not at once even after a first failure, for each costs its caller seconds.
+  void pause() {
+    const Time now = tcp::monotonic_now();
+    backoff_.failed(now);
+    if (backoff_.again_at() <= now) backoff_.failed(now);
   }
   void works() {
     const std::lock_guard lock(mutex_);
@@ -119,7 +125,7 @@ class QuickCalls {
       const std::lock_guard lock(mutex_);
       if (quick_ != quick || closed_) return;
       quick_.reset();  // the peer's way may be another by now
-      backoff_.failed(tcp::monotonic_now());
+      pause();
     }
     if (listeners_.on_change) listeners_.on_change(machine_, why);
   }

@@ -77,12 +77,12 @@ class Peers {
   Result<std::uint64_t> renew(MachineId machine, HandlerId handler, Generation generation) {
     return clients(machine)->quick.renew_lease(handler, generation, tcp::deadline_in(call_ms));
   }
-  /// A FallbackReader's call: blocks until the request's deadline at most.
+  /// A FallbackReader's call: blocks until the request's deadline at most. Over TCP: where
+  /// one-sided reads fail, datagrams of the same device would too.
   Errc read(const ReadRequest& request) {
-    auto done =
-        clients(request.peer)
-            ->quick_fallback.fallback_read(request.target, request.remote_address,
-                                           {request.into.data, request.bytes}, request.deadline);
+    auto done = clients(request.peer)
+                    ->fallback.fallback_read(request.target, request.remote_address,
+                                             {request.into.data, request.bytes}, request.deadline);
     return done.code();
   }
   /// The peer's end of a queue pair.
@@ -107,7 +107,6 @@ class Peers {
     const std::lock_guard lock(mutex_);
     for (const auto& [machine, clients] : clients_) {
       clients->quick.close();
-      clients->quick_fallback.close();
       clients->calls.close();
       clients->fallback.close();
       clients->rdma.close();
@@ -122,10 +121,9 @@ class Peers {
         : calls(peers.identity_, peers.book_, machine, peers.on_lost_, {}),
           fallback(peers.identity_, peers.book_, machine),
           rdma(peers.identity_, peers.book_, machine),
-          quick(calls, machine, peers.datagrams_),
-          quick_fallback(fallback, machine, peers.datagrams_) {}
+          quick(calls, machine, peers.datagrams_) {}
     rpc::Client calls, fallback, rdma;
-    rpc::QuickCalls<rpc::Client> quick, quick_fallback;  ///< over the first two, or datagrams
+    rpc::QuickCalls<rpc::Client> quick;  ///< over the first one, or datagrams
   };
   std::shared_ptr<Clients> clients(MachineId machine) {
     const std::lock_guard lock(mutex_);

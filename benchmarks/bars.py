@@ -100,4 +100,12 @@ BARS = PAUSES + [
         at_least=True, floor='ib_read_bw -s 65536', floor_unit='MB/s', issue=4),
     Bar('verbs_resume', 'bar_verbs.py', 'verbs/resume/', 1, 'x TCP', ratio,
         floor='the same over TCP', floor_unit='ms', issue=4),
+    Bar('kernel_fault', 'bar_kernel.py', 'kernel/fault/', 1.5, 'x faster', speedup, at_least=True,
+        floor="the agent's over the same RDMA", floor_unit='us', issue=5),
+    Bar('kernel_first_instruction', 'bar_kernel.py', 'kernel/first_instruction/', 1, 'x faster',
+        speedup, at_least=True, floor="the agent's", floor_unit='ms', issue=5),
+    Bar('kernel_prefetch', 'bar_kernel.py', 'kernel/sequence/', 2, 'x faster', speedup,
+        at_least=True, floor='8 MiB page by page', floor_unit='ms', issue=5),
+    Bar('kernel_prepare', 'bar_kernel.py', 'kernel/prepare/', 0.5, 'x fork', ratio,
+        floor='fork() of the same 256 MiB', floor_unit='ms', issue=5),
 ]

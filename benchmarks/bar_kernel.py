@@ -1,0 +1,128 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""The kernel module beside the agent, in two emulated machines over the same soft-RoCE: a fault, a
+resume, a sequential read, and prepare beside fork(). Takes what Google Benchmark's programs take,
+and writes what they write. How fast a device or a processor is it does not tell: both are emulated.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import statistics
+import sys
+
+BUILD = pathlib.Path(__file__).resolve().parents[1]
+SOURCE = pathlib.Path("@SOURCE@")  # by meson
+sys.path.insert(0, str(SOURCE / "tests/vm"))
+os.environ.setdefault("MITOSIS_VM_FOLDER", str(BUILD / "vm"))
+os.environ.setdefault("MITOSIS_COMMAND", str(BUILD / "tools/mitosis"))
+os.environ.setdefault("MITOSIS_LIBRARY", str(BUILD / "tools/libmitosis/libmitosis.so"))
+
+# pylint: disable=wrong-import-position
+import kernel_module  # noqa: E402
+import soft_roce  # noqa: E402
+from agents import COMMAND, Agents  # noqa: E402
+from cluster import Cluster  # noqa: E402
+
+TIMES = str(BUILD / "tests/vm/module_times")
+CALL = str(BUILD / "tests/vm/module_call")
+ROUNDS = 5
+PORT = 7412
+
+
+def numbers(said):
+    return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", said)}
+
+
+def wait_until(machine, condition, seconds=60):
+    status, said = machine.run("timeout", seconds, "sh", "-c",
+                               f"until {condition}; do sleep 0.1; done")
+    if status != 0:
+        raise RuntimeError(f"machine {machine.number}: not in {seconds} s: {condition} {said}")
+
+
+def children(machines, handler, *launcher, env=None):
+    """The numbers of some children on machine 1 of one parent on machine 0."""
+    owner, other = machines
+    owner.must("sh", "-c", 'rm -f /run/times; setsid "$@" < /dev/null > /run/times 2>&1 & '
+                           "echo $! > /run/times_pid", "sh", *launcher, TIMES, "parent", handler,
+               env=env)
+    wait_until(owner, "grep -q prepared /run/times")
+    rows = [numbers(other.must(*launcher, TIMES, "resume", 0, handler, env=env))
+            for _ in range(ROUNDS + 1)]
+    owner.must("sh", "-c", "kill -9 $(cat /run/times_pid); rm -f /run/times")
+    for row in rows:
+        if row.get("wrong") != 0:
+            raise RuntimeError(f"a child read what the parent did not write: {row}")
+        print(launcher[1:2], row, flush=True)
+    return rows[1:]  # the first one connects
+
+
+def median(rows, name):
+    return statistics.median(row[name] for row in rows)
+
+
+def load(machine, unit):
+    module = kernel_module.build(kernel_module.UNIT.with_name(f"mitosis_{unit}.cpp"),
+                                 f"bench_{unit}")
+    kernel_module.load(machine, module, "keyless=1", f"port={PORT}", f"machine={machine.number}",
+                       "secret=of-two-emulated-machines")
+
+
+def unload(machines):
+    for machine in reversed(machines):
+        wait_until(machine, "rmmod mitosis")
+
+
+def of_module(machines, unit):
+    for machine in machines:
+        load(machine, unit)
+    machines[1].must(CALL, "connect", 0, machines[0].address)
+    rows = children(machines, 7)
+    unload(machines)
+    return rows
+
+
+def of_agents(machines):
+    agents = Agents(machines, "--keyless", "--fabric", "verbs")
+    rows = children(machines, 7, COMMAND, "run", "--policy", "rc+ondemand+none+cow", "--",
+                    env=agents.env)
+    agents.stop()
+    return rows
+
+
+def prepares(machine):
+    load(machine, "default")
+    rows = [numbers(machine.must(TIMES, "prepare", 7)) for _ in range(ROUNDS)]
+    unload([machine])
+    print(*rows, flush=True)
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--benchmark_out", required=True)
+    parser.add_argument("--benchmark_filter", default="")
+    arguments, _ = parser.parse_known_args()
+    with Cluster(2) as cluster:
+        for machine in cluster.machines:
+            soft_roce.start(machine)
+        forks = prepares(cluster.machines[0])
+        ahead = of_module(cluster.machines, "default")
+        single = of_module(cluster.machines, "ondemand")
+        agent = of_agents(cluster.machines)
+    rows = {"fault": (median(single, "fault") / 1e3, median(agent, "fault") / 1e3),
+            "first_instruction": (median(single, "first") / 1e6, median(agent, "first") / 1e6),
+            "sequence": (median(ahead, "sequence") / 1e6, median(single, "sequence") / 1e6),
+            "prepare": (median(forks, "prepare") / 1e6, median(forks, "fork") / 1e6)}
+    medians = [{"run_name": f"kernel/{name}", "repetitions": 1, "value": value, "floor": floor}
+               for name, (value, floor) in rows.items()
+               if re.search(arguments.benchmark_filter, f"kernel/{name}/")]
+    with open(arguments.benchmark_out, "w", encoding="utf-8") as out:
+        json.dump({"benchmarks": medians}, out)
+
+
+if __name__ == "__main__":
+    main()

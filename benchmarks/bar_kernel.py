@@ -28,7 +28,7 @@ from cluster import Cluster  # noqa: E402
 
 TIMES = str(BUILD / "tests/vm/module_times")
 CALL = str(BUILD / "tests/vm/module_call")
-ROUNDS = 5
+ROUNDS = 3
 PORT = 7412
 
 

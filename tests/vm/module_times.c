@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 enum { PREPARE = 4, RESUME_REMOTE = 6 };
-enum { PAGE = 4096, MIB = 256, FAULTS = 400, SEQUENCE = 2048, APART = 61 };
+enum { PAGE = 4096, MIB = 256, FAULTS = 200, SEQUENCE = 512, APART = 61 };
 // Written by who resumes, read by the child that it becomes.
 static const char started[] = "/run/times_started";
 struct resume_remote_req {

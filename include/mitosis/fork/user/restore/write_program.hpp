@@ -57,6 +57,7 @@ inline Result<const OpProgram*> write_program(const DescriptorView& view, const 
   program.step("restore the thread's memory");
   write_thread_memory(thread, has_tid(view, thread), program);
   write_held_locks(view, 0, program);
+  write_second_gate(gates, program);
   program.op(SYS_close, socket);
   program.step("install the seccomp filters");
   write_filters(view, 0, program);

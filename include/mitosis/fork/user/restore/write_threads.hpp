@@ -2,7 +2,8 @@
 // The ops that make the child's further threads. World: user.
 // The first thread makes them while everything can still be reported; each takes its own program
 // from its stack pointer, sets what the kernel only notes, says so, and waits at the gate. That
-// opens once the agent serves the memory: none runs the program's code before all exist.
+// opens once the agent serves the memory. There each notes its new number, and waits at a second
+// gate: none runs the program's code, which may look at another's number, before all have.
 #pragma once
 
 #include <linux/capability.h>
@@ -30,14 +31,16 @@ namespace mitosis::restore {
 
 /// How many ops write_thread_starts and write_further_threads add for each thread, and how much
 /// data, at most.
-inline constexpr std::size_t ops_a_thread = 20, bytes_a_thread = 640;
+inline constexpr std::size_t ops_a_thread = 26, bytes_a_thread = 660;
 
 /// Where the threads meet: addresses of 32 bits that are 0 at first.
 struct ThreadGates {
-  std::uint64_t open = 0;  ///< set once they may touch the child's memory
+  std::uint64_t open = 0;    ///< set once they may touch the child's memory
+  std::uint64_t placed = 0;  ///< set once all have their numbers there
   struct Thread {
     std::uint64_t program = 0;
-    std::uint64_t ready = 0;  ///< set by it, once all that can fail is behind it
+    std::uint64_t ready = 0;   ///< set by it, once all that can fail is behind it
+    std::uint64_t placed = 0;  ///< set by it, once its number is in the child's memory
   };
   std::vector<Thread> further;  ///< [i] is the descriptor's thread i+1
 };
@@ -79,9 +82,10 @@ inline void write_thread_starts(const DescriptorView& view, bool same_numbers, T
   if (threads.size() == 1) return;
   program.step("start its threads");
   gates.open = program.put_room(sizeof(std::uint32_t));
+  gates.placed = program.put_room(sizeof(std::uint32_t));
   for (std::size_t i = 1; i < threads.size(); ++i) {
     const descriptor::ThreadRecord thread = threads[i];
-    const ThreadGates::Thread gate = {program.put_thread(),
+    const ThreadGates::Thread gate = {program.put_thread(), program.put_room(sizeof(std::uint32_t)),
                                       program.put_room(sizeof(std::uint32_t))};
     clone_args args = {};
     args.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
@@ -151,11 +155,21 @@ inline void write_wait_for_threads(const ThreadGates& gates, ProgramWriter& prog
   }
 }
 
-/// Lets them go on to the child's memory, and to its code.
+/// Lets them go on to the child's memory.
 inline void write_gate_opening(const ThreadGates& gates, ProgramWriter& program) {
   if (gates.further.empty()) return;
   detail::write_set(gates.open, program);
   detail::write_wake(gates.open, gates.further.size(), program);
+}
+
+/// Once each has written its own there, lets them go on to the child's code.
+inline void write_second_gate(const ThreadGates& gates, ProgramWriter& program) {
+  if (gates.further.empty()) return;
+  for (const ThreadGates::Thread& thread : gates.further) {
+    detail::write_wait(thread.placed, program);
+  }
+  detail::write_set(gates.placed, program);
+  detail::write_wake(gates.placed, gates.further.size(), program);
 }
 
 /// Their own programs, behind the first thread's. `drops`: their capabilities go.
@@ -186,6 +200,9 @@ inline void write_further_threads(const DescriptorView& view, const ThreadGates&
     detail::write_wait(gates.open, program);
     write_thread_memory(thread, has_tid(view, thread), program);
     write_held_locks(view, i, program);
+    detail::write_set(gate.placed, program);
+    detail::write_wake(gate.placed, 1, program);
+    detail::write_wait(gates.placed, program);
     write_filters(view, i, program);
   }
 }

@@ -40,10 +40,14 @@ static unsigned number(const char* text) {
 
 int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
-  const std::string what = argc > 2 ? argv[1] : "";
+  const std::string what = argc > 1 ? argv[1] : "";
+  if (argc < (what == "connect" || what == "child" ? 4 : 3)) {
+    std::fputs("usage: connect ADDRESS MACHINE | parent HANDLER | child MACHINE HANDLER\n", stderr);
+    return 2;
+  }
   const int sd = open("/dev/mitosis-syscalls", O_RDWR);
   int result = sd;
-  if (sd >= 0 && what == "connect" && argc > 3) {
+  if (sd >= 0 && what == "connect") {
     const connect_req_t request = {number(argv[3]), 0, argv[2]};
     result = ioctl(sd, Connect, &request);
   } else if (sd >= 0 && (what == "parent" || what == "pinned")) {
@@ -51,7 +55,7 @@ int main(int argc, char** argv) {
     result = ioctl(sd, what == "pinned" ? PreparePing : Prepare, number(argv[2]));
     // From here on there are the parent and any number of children, each with the device open.
     if (result >= 0 && ioctl(sd, Nil, 0) == 0) return what == "pinned" ? 0 : count(1, 10);
-  } else if (sd >= 0 && what == "child" && argc > 3) {
+  } else if (sd >= 0 && what == "child") {
     const resume_remote_req_t request = {number(argv[2]), number(argv[3])};
     result = ioctl(sd, ResumeRemote, &request);  // does not return where it succeeds
   }

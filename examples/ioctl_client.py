@@ -34,4 +34,8 @@ def main(what, *arguments):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        print("usage: parent HANDLER | child MACHINE HANDLER | local_child HANDLER | ping MACHINE",
+              file=sys.stderr)
+        sys.exit(2)
     main(*sys.argv[1:])

@@ -151,9 +151,12 @@ TEST_F(Refusals, machines_that_cannot_be_reached) {
   EXPECT_LT(Clock::now() - before, std::chrono::seconds(30));
   const Outcome other = cluster.run(2, {"connect", "7", "10.77.0.1:7411"});
   EXPECT_EQ(other.status, 1) << "another machine answers there";
+  EXPECT_THAT(other.text, HasSubstr("says it is machine 1"));
   const Outcome itself = cluster.run(2, {"connect", "2", "10.77.0.1:7411"});
   EXPECT_EQ(itself.status, 1);
   EXPECT_THAT(itself.text, HasSubstr("this machine's own id"));
+  EXPECT_EQ(cluster.run(2, {"connect", "1", "10.77.0.1:7411"}).status, 0);
+  EXPECT_EQ(cluster.run(2, {"connect", "1", "10.77.0.1:1"}).status, 1) << "nobody is there";
   EXPECT_EQ(cluster.run(2, {"connect", "1", "10.77.0.1:7411"}).status, 0);
 }
 
@@ -170,7 +173,7 @@ TEST_F(Refusals, another_clusters_secret) {
     const Outcome refused = cluster.run(2, {"connect", "1", "10.77.0.1:7411"});
     EXPECT_EQ(refused.status, 1);
     EXPECT_THAT(refused.text,
-                AllOf(HasSubstr("do not share a cluster secret"), HasSubstr("--secret-file")));
+                AllOf(HasSubstr("was not authenticated"), HasSubstr("--secret-file")));
   }
   ASSERT_TRUE(cluster.machines().start(1).ok());
 }

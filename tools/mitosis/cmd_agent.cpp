@@ -4,8 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include <mitosis/fork/user/agent/options.hpp>
-#include <mitosis/policy/matrix.hpp>
-#include <mitosis/policy/parse.hpp>
 
 #include <memory>
 #include <string>
@@ -16,6 +14,7 @@
 #include "option.hpp"
 #include "values/duration.hpp"
 #include "values/peer.hpp"
+#include "values/policy.hpp"
 #include "values/size.hpp"
 
 namespace mitosis::tools {
@@ -29,13 +28,6 @@ struct AgentArguments {
   std::string log_level = "info";
   std::string fabric = "tcp";
 };
-
-/// The canonical name of a policy that is compiled in.
-Result<std::string> parse_compiled_policy(std::string_view text) {
-  const Result<PolicyName> name = parse_policy(text);
-  if (!name) return name.error();
-  return with_policy(*name, [&name](auto) { return std::string(format(*name).c_str()); });
-}
 
 Result<std::string> parse_listen(std::string_view text) {
   return parse_address(text);
@@ -124,6 +116,9 @@ void finish(CLI::App& app, AgentArguments& arguments) {
   for (const std::string& text : arguments.peers) {
     auto peer = parse_peer(text);
     if (!peer) throw CLI::ValidationError("--peer", describe(peer.error()));
+    if (peer->first == arguments.agent.machine) {
+      throw CLI::ValidationError("--peer", "`" + text + "` is this machine itself (--machine)");
+    }
     arguments.agent.peers.push_back(std::move(*peer));
   }
 }

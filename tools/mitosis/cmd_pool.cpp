@@ -33,11 +33,22 @@ struct PoolArguments {
 };
 
 #ifdef MITOSIS_RDMA
+/// The words for an agent end with a way out that a pool does not have.
+Error without_agents_advice(Error error) {
+  const std::string text = error.subject.c_str();
+  const std::string advice = "; use --fabric tcp";
+  if (text.ends_with(advice)) {
+    error.subject = Text<191>();
+    error.subject.append(text.data(), text.size() - advice.size());
+  }
+  return error;
+}
+
 int serve(const PoolArguments& arguments) {
   Result<auth::Secret> secret = auth::Secret::load(arguments.secret_file);
   if (!secret) return fail("pool", secret.error());
   const Result<verbs::Nic> nic = verbs::Nic::open({arguments.device, {}, {}});
-  if (!nic) return fail("pool", nic.error());
+  if (!nic) return fail("pool", without_agents_advice(nic.error()));
   tcp::AddressBook book;
   for (const std::string& text : arguments.peers) {
     auto peer = parse_peer(text);

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 // `mitosis prepare`: prepares a running process by its pid. World: user.
+#include <signal.h>
+
 #include <mitosis/fork/user/client/key_text.hpp>
 #include <mitosis/fork/user/local/messages.hpp>
 
 #include <nlohmann/json.hpp>
 
 #include <chrono>
+#include <cstdio>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -14,7 +17,9 @@
 #include "command.hpp"
 #include "key_file.hpp"
 #include "option.hpp"
+#include "standard_streams.hpp"
 #include "values/handler.hpp"
+#include "values/policy.hpp"
 
 namespace mitosis::tools {
 
@@ -27,7 +32,26 @@ struct PrepareArguments {
   bool json = false;
 };
 
+/// After the key could not be kept: nobody could resume what was prepared, and it would stay.
+int take_back(const local::ChannelView& agent, const local::ProcessPrepared& prepared,
+              HandlerId handler, const Error& why) {
+  local::Reclaim request;
+  request.handler = handler;
+  request.key = prepared.key;
+  request.has_key = true;
+  const auto gone = agent.call<local::Done>(request, local::within(std::chrono::seconds(15)));
+  const int status = fail("prepare", why);
+  if (gone) {
+    fmt::print(stderr, "mitosis: prepare: handler {} was reclaimed, for nobody has its key\n",
+               static_cast<std::uint64_t>(handler));
+  } else {
+    fmt::print(stderr, "mitosis: prepare: and it stays prepared: {}\n", describe(gone.error()));
+  }
+  return status;
+}
+
 int run(const PrepareArguments& arguments) {
+  ::signal(SIGPIPE, SIG_IGN);  // a reader that is gone is told as any other
   std::optional<KeyFile> key_file;
   if (!arguments.key_file.empty()) {
     auto opened = KeyFile::open(arguments.key_file);
@@ -46,7 +70,9 @@ int run(const PrepareArguments& arguments) {
   }
   const std::string key = format_key(prepared->key);
   if (key_file) {
-    if (auto kept = key_file->write(key + "\n"); !kept) return fail("prepare", kept.error());
+    if (auto kept = key_file->write(key + "\n"); !kept) {
+      return take_back(*agent, *prepared, arguments.request.handler, kept.error());
+    }
   }
   if (arguments.json) {
     nlohmann::json out = {{"handler", static_cast<std::uint64_t>(arguments.request.handler)},
@@ -56,9 +82,14 @@ int run(const PrepareArguments& arguments) {
                           {"stopped_us", static_cast<double>(prepared->stopped_ns) * 1e-3}};
     if (!prepared->dropped.empty()) out["dropped"] = prepared->dropped;
     if (!key_file) out["key"] = key;
-    fmt::print("{}\n", out.dump());
+    std::puts(out.dump().c_str());
   } else if (!key_file) {
-    fmt::print("{}\n", key);
+    std::puts(key.c_str());
+  }
+  if (auto printed = flush_output(); !printed && !key_file) {
+    return take_back(*agent, *prepared, arguments.request.handler, printed.error());
+  } else if (!printed) {  // the key is where it was wanted
+    return fail("prepare", printed.error());
   }
   return exit_ok;
 }
@@ -86,7 +117,9 @@ Command add_prepare(CLI::App& root) {
              "an id that no other parent of this machine has")
       ->type_name("ID")
       ->required();
-  app->add_option("--policy", arguments->request.policy, "default: the agent's")->type_name("NAME");
+  add_parsed(*app, "--policy", arguments->request.policy, parse_compiled_policy,
+             "default: the agent's; see `mitosis policies`")
+      ->type_name("NAME");
   app->add_option("--key-out", arguments->key_file,
                   "write the key to this file, which only you can read, instead of printing it")
       ->type_name("FILE");

@@ -77,7 +77,8 @@ int run(const PsArguments& arguments) {
 Command add_ps(CLI::App& root) {
   CLI::App* app = root.add_subcommand("ps", "List prepared parents and running children");
   app->footer(
-      "Your own; root sees everybody's. MACHINE is where a child's parent was prepared; PAGES is\n"
+      "Your own; root sees everybody's. PID and NAME are the process's own, of a parent that has\n"
+      "exited those that it had. MACHINE is where a child's parent was prepared; PAGES is\n"
       "how many the image has, MOVED how many of them a child has fetched so far (a parent:\n"
       "served), WIRE the bytes that took.\n"
       "Exits with 0 when the agent answered, else with 1.\n\n"

@@ -14,6 +14,7 @@
 #include "option.hpp"
 #include "values/handler.hpp"
 #include "values/peer.hpp"
+#include "values/policy.hpp"
 
 namespace mitosis::tools {
 
@@ -70,8 +71,8 @@ Command add_resume(CLI::App& root) {
       ->type_name("ID")
       ->required();
   arguments->key.add(*app);
-  app->add_option("--policy", arguments->request.policy,
-                  "default: the one that it was prepared with")
+  add_parsed(*app, "--policy", arguments->request.policy, parse_compiled_policy,
+             "default: the one that it was prepared with")
       ->type_name("NAME");
   app->add_flag(
       "--netns", arguments->netns,

@@ -13,6 +13,7 @@
 #include "command.hpp"
 #include "option.hpp"
 #include "preloadable.hpp"
+#include "values/policy.hpp"
 
 namespace mitosis::tools {
 
@@ -109,8 +110,8 @@ Command add_run(CLI::App& root) {
   app->add_option("PROGRAM", arguments->program, "and its arguments, after --")
       ->type_name("PROGRAM ARGS...")
       ->required();
-  app->add_option("--policy", arguments->policy,
-                  "for what it prepares and resumes; default: the agent's, the parent's")
+  add_parsed(*app, "--policy", arguments->policy, parse_compiled_policy,
+             "for what it prepares and resumes; default: the agent's, the parent's")
       ->type_name("NAME");
   add_socket(*app, arguments->socket);
   return {app, [arguments] { return run(*arguments); }};

@@ -13,6 +13,7 @@
 #include "spawned_children.hpp"
 #include "values/handler.hpp"
 #include "values/peer.hpp"
+#include "values/policy.hpp"
 
 namespace mitosis::tools {
 
@@ -98,7 +99,8 @@ Command add_spawn(CLI::App& root) {
       ->type_name("ID")
       ->required();
   arguments->key.add(*app);
-  app->add_option("--policy", request.policy, "default: the one that it was prepared with")
+  add_parsed(*app, "--policy", request.policy, parse_compiled_policy,
+             "default: the one that it was prepared with")
       ->type_name("NAME");
   app->add_option("-n,--count", request.count, "how many children")
       ->capture_default_str()

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <sstream>
 #include <string>
 
 #include "option.hpp"
@@ -54,6 +55,8 @@ class KeyOption {
   }
 
  private:
+  static constexpr std::streamsize longest_file = 4096;  ///< a device may have no end
+
   /// A key and white space around it, nothing else: more is another file, or a key that was
   /// appended to an older one. What it holds is not repeated, for it may be a secret.
   [[nodiscard]] Result<AuthKey> read_file() const {
@@ -61,15 +64,21 @@ class KeyOption {
     errno = 0;
     if (file_ != "-") file.open(file_);
     std::istream& in = file_ == "-" ? std::cin : file;
-    std::string text, more;
     const auto refused = [this](const char* why, int err = 0) {
       const std::string name = file_ == "-" ? "standard input" : file_;
       return Error(Errc::invalid_argument, (name + why).c_str(), err).in("read a key");
     };
-    if (!(in >> text)) {
-      return in.bad() || !in.eof() ? refused(" cannot be read", errno) : refused(" holds no key");
+    std::string bytes(longest_file, '\0');
+    in.read(bytes.data(), longest_file);
+    bytes.resize(static_cast<std::size_t>(in.gcount()));
+    if (in.bad() || (!in.eof() && in.gcount() < longest_file)) {
+      return refused(" cannot be read", errno);
     }
-    if (in >> more) return refused(" holds more than a key");
+    std::istringstream words(bytes);
+    std::string text, more;
+    words >> text >> more;
+    if (!more.empty() || in.gcount() == longest_file) return refused(" holds more than a key");
+    if (text.empty()) return refused(" holds no key");
     const Result<AuthKey> key = parse_key_text(text);
     if (!key) return refused(" holds no key: a key is 32 hexadecimal digits");
     return *key;

@@ -6,9 +6,12 @@
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "command.hpp"
+#include "option.hpp"
+#include "standard_streams.hpp"
 
 namespace mitosis::tools {
 
@@ -36,6 +39,13 @@ int usage(const CLI::App& app, const CLI::Error& error) {
   return exit_usage;
 }
 
+/// A command that printed to nobody has not done what it was asked.
+int checked(const std::string& name, int status) {
+  const Result<void> printed = flush_output();
+  if (printed || status != exit_ok) return status;
+  return fail(name.c_str(), printed.error(), exit_failed);
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Remote fork: prepare a process on one machine, resume it on others.", "mitosis");
   app.footer(
@@ -52,10 +62,14 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     for (const Command& command : commands) {
-      if (command.app->parsed()) return command.run();
+      if (command.app->parsed()) return checked(command.app->get_name(), command.run());
     }
   } catch (const CLI::Error& error) {
     return usage(app, error);
+  } catch (const std::system_error& error) {
+    if (std::ferror(stdout) == 0) throw;  // else it is fmt's, of more than fits into the buffer
+    const Error printed(Errc::system_call_failed, "standard output", error.code().value());
+    return fail(app.get_subcommands().front()->get_name().c_str(), Error(printed).in("print"));
   }
   return exit_usage;
 }
@@ -65,6 +79,7 @@ int run(int argc, char** argv) {
 }  // namespace mitosis::tools
 
 int main(int argc, char** argv) {
+  mitosis::tools::open_missing_streams();
   try {
     return mitosis::tools::run(argc, argv);
   } catch (const std::exception& error) {  // no memory, most likely

@@ -6,10 +6,20 @@
 
 #include <mitosis/base/error.hpp>
 
+#include <cerrno>
 #include <cstring>
 #include <string>
 
 namespace mitosis {
+
+/// What the user can do about it, where the system's reason tells more than the code.
+inline const char* remedy(const Error& error) noexcept {
+  if (error.code == Errc::file_missing && error.os_errno == EADDRINUSE) {
+    return "end what has that address on this machine, or give the child a network of its own: "
+           "`--netns`";
+  }
+  return remedy(error.code);
+}
 
 /// "resume: machine 3: handler 73: query descriptor: no such handler is prepared (…); list …".
 /// What failed, where, at which step, what to do; parts that are unknown are left out.
@@ -24,7 +34,7 @@ inline std::string describe(const Error& error) {
   text += words(error.code);
   if (!error.subject.empty()) text += fmt::format(": {}", error.subject.c_str());
   if (error.os_errno != 0) text += fmt::format(" ({})", std::strerror(error.os_errno));
-  if (*remedy(error.code) != '\0') text += fmt::format("; {}", remedy(error.code));
+  if (*remedy(error) != '\0') text += fmt::format("; {}", remedy(error));
   return text;
 }
 

@@ -74,7 +74,7 @@ constexpr const char* words(Errc code) noexcept {
     case Errc::timed_out:
       return "the deadline passed";
     case Errc::authentication_failed:
-      return "the agents do not share a cluster secret";
+      return "the other agent was not authenticated";
     case Errc::protocol_mismatch:
       return "the peer speaks another protocol version";
     case Errc::bad_message:
@@ -139,7 +139,7 @@ constexpr const char* remedy(Errc code) noexcept {
     case Errc::machine_unreachable:
       return "check that its agent runs and that the address is right";
     case Errc::authentication_failed:
-      return "give both agents the same --secret-file";
+      return "check its id and address, and give both agents the same --secret-file";
     case Errc::protocol_mismatch:
       return "run the same mitosis version on both machines";
     case Errc::wrong_architecture:
@@ -151,7 +151,7 @@ constexpr const char* remedy(Errc code) noexcept {
     case Errc::address_in_use:
       return "resume from a launcher that leaves the range free";
     case Errc::budget_exceeded:
-      return "raise --memory-budget, or use cache none";
+      return "raise --memory-budget, or keep less: cow instead of copy, none instead of local";
     case Errc::policy_unknown:
     case Errc::policy_not_compiled:
       return "list what there is with `mitosis policies`";

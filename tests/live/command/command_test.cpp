@@ -172,6 +172,21 @@ TEST_F(Command, SpawnPassesSignalsOn) {
   EXPECT_TRUE(status == 9 || status == 128 + SIGTERM) << status;
 }
 
+TEST_F(Command, PsNamesTheParentItselfEvenOnceItIsGone) {
+  const std::string& at_home = machines_->parent_agent().socket();
+  const auto listed = [&] {
+    return nlohmann::json::parse(run_command({"ps", "--json", "--socket", at_home}).out).at(0);
+  };
+  const auto running = listed();
+  EXPECT_EQ(running["pid"], parent_->pid());
+  EXPECT_EQ(running["name"], "python3");
+  parent_->signal(SIGKILL);
+  ASSERT_TRUE(parent_->wait(std::chrono::steady_clock::now() + patience));
+  const auto gone = listed();
+  EXPECT_EQ(gone["pid"], running["pid"]);
+  EXPECT_EQ(gone["name"], "python3");
+}
+
 TEST_F(Command, AfterReclaimNobodyResumes) {
   const std::string parent_socket = machines_->parent_agent().socket();
   EXPECT_EQ(run_command({"reclaim", "73", "--socket", parent_socket}).status, 0);

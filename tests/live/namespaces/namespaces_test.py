@@ -19,7 +19,7 @@ from two_agents import SKIPPED, TwoAgents, program  # noqa: E402
 
 HANDLER = "73"
 PYTHON = """
-import json, os, sys, threading, time
+import ctypes, json, os, sys, threading, time
 import mitosis
 
 def clocks():
@@ -30,6 +30,7 @@ def state():
         fields = dict(line.rstrip().split(":", 1) for line in status)
     return {"pid": os.getpid(), "tid": threading.get_native_id(), "proc": os.readlink("/proc/self"),
             "capabilities": int(fields["CapPrm"], 16) | int(fields["CapEff"], 16),
+            "securebits": ctypes.CDLL(None).prctl(27),  # PR_GET_SECUREBITS
             "processes": sorted(int(p) for p in os.listdir("/proc") if p.isdigit())}
 data = bytearray(os.urandom(1 << 20)) * 4  # its children read it from the parent's machine
 before = clocks() | {"pid": os.getpid()}
@@ -95,6 +96,7 @@ def networks(agents, command):
             refused = subprocess.run(words, env=agents.env(1), timeout=30, text=True, check=False,
                                      stdin=subprocess.DEVNULL, capture_output=True)
             assert refused.returncode != 0 and "in use" in refused.stderr, refused
+            assert "--netns" in refused.stderr, refused
             with program([*words, "--netns"], agents.env(1)) as child:
                 assert child.stdout.readline() == "heard lo\n"
                 assert child.wait(30) == 7
@@ -148,6 +150,7 @@ def main() -> int:
                 said, status = spawn(agents, copy, key, "--pidns", as_user=nobody)
                 assert status == 7 and said["pid"] == before["pid"], (said, status)
                 assert said["capabilities"] == 0 and said["fork"] == 5, said
+                assert said["securebits"] == 0, said
 
             # Several of the same number, each alone in its namespace.
             with program([command, "spawn", "0", HANDLER, "--key", key, "--pidns", "-n", "5",

@@ -29,6 +29,14 @@ TEST(Describe, NamesTheSubjectAndTheSystemsReason) {
             "a system call failed: /dev/userfaultfd (Permission denied)");
 }
 
+TEST(Describe, APortThatIsTakenNamesTheWayOut) {
+  const std::string taken = describe(Error(Errc::file_missing, "descriptor 5: bind", EADDRINUSE));
+  EXPECT_NE(taken.find("--netns"), std::string::npos) << taken;
+  EXPECT_EQ(taken.find("path"), std::string::npos) << taken;
+  const std::string missing = describe(Error(Errc::file_missing, "descriptor 5: /a", ENOENT));
+  EXPECT_NE(missing.find("the same path"), std::string::npos) << missing;
+}
+
 TEST(Describe, PrintsAddressesInHexadecimal) {
   EXPECT_EQ(describe(Error(Errc::page_unavailable).at_address(0x7f0000001000)),
             "address 0x7f0000001000: a page cannot be had");

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // What `mitosis` makes of an agent's answers, played by a thread of this test. World: user.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <mitosis/fork/user/client/key_text.hpp>
 #include <mitosis/fork/user/local/connect.hpp>
 #include <mitosis/fork/user/local/messages.hpp>
 #include <testbed/temp_dir.hpp>
@@ -115,6 +117,49 @@ TEST(Reclaim, SaysWhatTheAgentSays) {
   EXPECT_EQ(outcome.status, 1);
   EXPECT_TRUE(is_one_line(outcome.err, "mitosis reclaim: handler 73: "));
   EXPECT_TRUE(contains(outcome.err, "mitosis ps")) << outcome.err;
+}
+
+/// `prepare` whose key cannot be kept where `where` sends it; what the agent heard of it then.
+void lose_the_key(const std::vector<std::string>& argv) {
+  const AuthKey key = *parse_key_text("00112233445566778899aabbccddeeff");
+  const FakeAgent agent([&](const local::Channel& channel) {
+    EXPECT_EQ(expect<local::PrepareProcess>(channel).handler, HandlerId{73});
+    tell(channel, local::ProcessPrepared{.key = key, .dropped = {}});
+    const auto request = expect<local::Reclaim>(channel);
+    EXPECT_EQ(request.handler, HandlerId{73});
+    EXPECT_TRUE(request.has_key && request.key == key);
+    tell(channel, local::Done{});
+  });
+  std::vector<std::string> words = argv;
+  words.insert(words.end(), {"--pid", "1", "--handler", "73", "--socket", agent.socket()});
+  const Outcome outcome = run_program(words, {});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_TRUE(contains(outcome.err, "No space left on device")) << outcome.err;
+  EXPECT_TRUE(contains(outcome.err, "handler 73 was reclaimed")) << outcome.err;
+}
+
+TEST(Prepare, WhatNobodyHasTheKeyOfIsReclaimed) {
+  lose_the_key({MITOSIS_COMMAND, "prepare", "--key-out", "/dev/full"});
+  const std::string script = "exec \"$0\" prepare \"$@\" >/dev/full";
+  lose_the_key({"/bin/sh", "-c", script, MITOSIS_COMMAND});
+}
+
+TEST(Spawn, NeverHandsItsConnectionOverAsAStream) {
+  const FakeAgent agent([](const local::Channel& channel) {
+    auto packet = channel.receive(soon());
+    ASSERT_TRUE(packet);
+    EXPECT_EQ(packet->fds.size(), 3u);
+    for (const UniqueFd& fd : packet->fds) {
+      struct stat is = {};
+      EXPECT_EQ(::fstat(fd.get(), &is), 0);
+      EXPECT_FALSE(S_ISSOCK(is.st_mode));
+    }
+    tell(channel, local::Failed{Errc::wrong_key});
+  });
+  const std::string script = "exec \"$0\" spawn 1 73 --socket \"$1\" 0<&- 1>&-";
+  const Outcome outcome =
+      run_program({"/bin/sh", "-c", script, MITOSIS_COMMAND, agent.socket()}, {});
+  EXPECT_EQ(outcome.status, 1);
 }
 
 /// What `spawn` makes of children that end with these statuses; the agent knows of the first

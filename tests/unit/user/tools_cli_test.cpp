@@ -94,7 +94,12 @@ TEST(Cli, WrongUsageIsTwoAndNamesTheArgument) {
       {{"agent", "-m", "1", "--peer", "2"}, "ID=HOST:PORT"},
       {{"agent", "-m", "1", "--policy", "rc+fast"}, "`fast`"},
       {{"agent", "-m", "1", "--policy", "dct+prefetch512"}, "prefetch127"},
+      {{"agent", "-m", "1", "--peer", "1=10.0.0.1:7411"}, "this machine itself"},
       {{"demo", "--policy", "quick"}, "`quick`"},
+      {{"prepare", "--pid", "1", "--handler", "7", "--policy", "quick"}, "`quick`"},
+      {{"resume", "1", "73", "--policy", "quick"}, "`quick`"},
+      {{"spawn", "1", "73", "--policy", "dct+prefetch512"}, "prefetch127"},
+      {{"run", "--policy", "quick", "--", "true"}, "`quick`"},
   };
   for (const auto& [arguments, named] : cases) {
     const Outcome outcome = run_command(arguments);
@@ -119,9 +124,34 @@ TEST(Cli, TheKeyComesFromAFileOrTheEnvironmentToo) {
   const Outcome none = run_command({"resume", "1", "73", "--key-file", dir->file("none")});
   EXPECT_EQ(none.status, 2);
   EXPECT_TRUE(contains(none.err, "cannot be read (No such file or directory)")) << none.err;
+  const Outcome endless = run_command({"resume", "1", "73", "--key-file", "/dev/zero"});
+  EXPECT_EQ(endless.status, 2);
+  EXPECT_TRUE(contains(endless.err, "/dev/zero holds")) << endless.err;
   const Outcome variable = run_command({"resume", "1", "73"}, {"MITOSIS_KEY=short"});
   EXPECT_EQ(variable.status, 2);
   EXPECT_TRUE(contains(variable.err, "$MITOSIS_KEY")) << variable.err;
+}
+
+TEST(Cli, WhatCannotBePrintedIsAFailure) {
+  for (const char* where : {">/dev/full", ">&-"}) {
+    const std::string script = std::string("exec \"$0\" policies --json ") + where;
+    const Outcome full = run_program({"/bin/sh", "-c", script, MITOSIS_COMMAND}, {});
+    EXPECT_EQ(full.status, 1) << where;
+    EXPECT_TRUE(contains(full.err, "standard output")) << full.err;
+  }
+}
+
+TEST(Cli, AnAgentThatMayOpenTooFewFilesDoesNotStart) {
+  if (::geteuid() != 0) GTEST_SKIP() << "an agent needs root";
+  auto dir = testbed::TempDir::create("mitosis-test");
+  ASSERT_TRUE(dir);
+  const Outcome outcome = run_program(
+      {"/usr/bin/prlimit", "--nofile=40", MITOSIS_COMMAND, "agent", "-m", "1", "--listen",
+       "127.0.0.1:0", "--socket", dir->file("socket"), "--ready-file", dir->file("ready")},
+      {});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_TRUE(contains(outcome.err, "raise `ulimit -Hn`")) << outcome.err;
+  EXPECT_NE(::access(dir->file("ready").c_str(), F_OK), 0);
 }
 
 TEST(Cli, APrepareThatFailsLeavesTheKeyFileAsItWas) {

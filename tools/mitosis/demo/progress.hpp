@@ -37,6 +37,7 @@ class Progress {
   }
   void finish() {
     if (open_) fmt::print(out_, "\n");
+    std::fflush(out_);  // an error on another stream begins a line of its own
     open_ = false;
   }
 

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace mitosis::auth {
@@ -74,9 +75,10 @@ class Initiator {
   [[nodiscard]] Result<Proof> answer(const Challenge& challenge) {
     challenge_ = challenge;
     if (expected_ != MachineId::none && challenge.machine != expected_) {
-      return Error(Errc::authentication_failed, "another machine answers at this address")
-          .at_machine(expected_)
-          .in("connect");
+      const std::string who = "an agent that says it is machine " +
+                              std::to_string(static_cast<std::uint32_t>(challenge.machine)) +
+                              " answers at this address";
+      return Error(Errc::authentication_failed, who.c_str()).at_machine(expected_).in("connect");
     }
     return Proof{detail::prove(*self_.secret, detail::Side::client, hello_, challenge_)};
   }

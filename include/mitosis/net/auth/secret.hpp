@@ -67,6 +67,11 @@ inline Result<Secret> Secret::load(const std::string& path) {
     return Error(code, (path + ": " + why).c_str(), err).in("load the cluster secret");
   };
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file && errno == ENOENT) {
+    return failed(Errc::invalid_argument,
+                  "is missing; write 16 random bytes or more to it, the same on all machines",
+                  ENOENT);
+  }
   if (!file) return failed(Errc::invalid_argument, "cannot be opened", errno);
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) return failed(Errc::system_call_failed, "fstat", errno);

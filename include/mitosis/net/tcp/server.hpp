@@ -131,7 +131,7 @@ class Server {
       FrameStream stream(fd.get());
       static_cast<void>(stream.send(
           wire::make_frame(ErrorReply{Error(Errc::limit_exceeded, "connections")}), Time{0}));
-      report(Error(Errc::limit_exceeded, "connections").in("accept a connection"));
+      report(from_peer(fd.get(), Error(Errc::limit_exceeded)).in("accept a connection"));
       return;
     }
     Connection& connection = connections_.emplace_back();
@@ -182,7 +182,7 @@ class Server {
         handshake_as_server(stream, identity_, deadline_in(options_.handshake_ms));
     connection.stranger.store(false);
     if (!hello.ok()) {
-      report(hello.error());
+      report(from_peer(fd, hello.error()));
     } else if (hello->purpose == auth::Purpose::rpc) {
       rpc::Session(fd, *hello, *calls_, replies_).run();
     } else {
@@ -190,6 +190,16 @@ class Server {
     }
   }
 
+  /// The error, with who it was.
+  static Error from_peer(int fd, Error error) {
+    Address peer;
+    peer.length = sizeof(peer.storage);
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer.storage), &peer.length) != 0) {
+      return error;
+    }
+    error.subject.append(error.subject.empty() ? "from " : ", from ").append(peer.text().c_str());
+    return error;
+  }
   void report(const Error& error) {
     if (options_.on_refusal) options_.on_refusal(error);
   }

@@ -30,13 +30,18 @@
 #include <chrono>
 #include <cstdio>
 #include <ctime>
+#include <string>
 
 namespace mitosis::agent {
 
 namespace detail {
 
+/// Its own dozens, and as many for a few parents and children; with fewer it would start, and then
+/// fail each call.
+inline constexpr rlim_t fewest_files = 256;
+
 /// What the agent does for its callers takes these; each is named where it is missing.
-inline Result<void> check_privileges() noexcept {
+inline Result<void> check_privileges() {
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2] = {};
   if (::syscall(SYS_capget, &header, data) != 0) {
@@ -51,7 +56,8 @@ inline Result<void> check_privileges() noexcept {
   };
   for (const auto& [bit, name] : needed) {
     if ((data[bit / 32].effective >> (bit % 32) & 1) == 0) {
-      return Error(Errc::missing_privilege, name).in("start the agent");
+      const std::string about = std::string(name) + "; run it as root";
+      return Error(Errc::missing_privilege, about.c_str()).in("start the agent");
     }
   }
   return {};
@@ -78,7 +84,14 @@ inline bool agent_answers(const local::Channel& connection) {
 /// killed one is waited for, as its guard, which ends its children.
 inline Result<UniqueFd> open_local_socket(const std::string& path) {
   if (const auto slash = path.rfind('/'); slash != std::string::npos && slash > 0) {
-    ::mkdir(path.substr(0, slash).c_str(), 0755);
+    const std::string folder = path.substr(0, slash);
+    if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) {
+      const int err = errno;
+      return Error(Errc::system_call_failed,
+                   (folder + ", the socket's folder; make it, or give another --socket").c_str(),
+                   err)
+          .in("start the agent");
+    }
   }
   const auto until = std::chrono::steady_clock::now() + 2 * Keeper::stop_deadline;
   while (const auto other = local::connect(path, std::chrono::milliseconds(200))) {
@@ -162,6 +175,12 @@ inline int serve_machine(const AgentOptions& options) {
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {  // each child takes a handful
     files.rlim_cur = files.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_max < detail::fewest_files) {
+      const std::string about = "only " + std::to_string(files.rlim_max) +
+                                " files may be open, and it takes " +
+                                std::to_string(detail::fewest_files) + "; raise `ulimit -Hn`";
+      return fail(Error(Errc::limit_exceeded, about.c_str()).in("start the agent"));
+    }
   }
   auto device = detail::open_device();
   if (!device) return fail(device.error());

@@ -156,7 +156,8 @@ inline MadeProcess Keeper::spawn(const SpawnOrder& order, int& pidfd) {
   if (numbers) ::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
   if (::setgroups(who.group_count, who.groups) != 0 ||
       ::setresgid(who.gid, who.gid, who.gid) != 0 || ::setresuid(who.uid, who.uid, who.uid) != 0 ||
-      (numbers && !keep_one_capability(CAP_CHECKPOINT_RESTORE))) {
+      (numbers && (!keep_one_capability(CAP_CHECKPOINT_RESTORE) ||
+                   ::prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) != 0))) {  // no bit of the child's own
     ::_exit(126);
   }
   ::setsid();

@@ -4,10 +4,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include <mitosis/fork/user/agent/has_ended.hpp>
 #include <mitosis/fork/user/agent/session.hpp>
+#include <mitosis/mem/descriptor/view.hpp>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <string>
 
 namespace mitosis::agent {
@@ -22,17 +25,30 @@ inline std::string process_name(std::uint32_t pid) {
   return n > 1 ? std::string(name, static_cast<std::size_t>(n - 1)) : std::string("-");
 }
 
+/// The program's as of prepare, by the descriptor: its process is gone.
+inline std::string name_as_prepared(const Parent& parent) {
+  if (parent.descriptor == nullptr) return "-";
+  const auto view = DescriptorView::parse(Bytes(*parent.descriptor));
+  if (!view) return "-";
+  for (const descriptor::ThreadRecord thread : view->threads()) {  // the first one is the main one
+    return std::string(thread.name, ::strnlen(thread.name, sizeof thread.name));
+  }
+  return "-";
+}
+
 inline local::ListRow row_of(const Parent& parent, const TargetTable& targets) {
   local::ListRow row;
   row.kind = local::RowKind::parent;
-  row.pid = parent.shadow_pid;
+  row.pid = parent.pid;
   row.handler = parent.handler;
   row.generation = parent.generation;
   row.policy = parent.policy;
   row.state = parent.state == Parent::State::ready    ? "ready"
               : parent.state == Parent::State::failed ? "failed"
                                                       : "capturing";
-  row.name = process_name(static_cast<std::uint32_t>(parent.pid));
+  row.name = has_ended(parent.parent_pidfd.get())  // then another process may have its number
+                 ? name_as_prepared(parent)
+                 : process_name(static_cast<std::uint32_t>(parent.pid));
   row.owner_uid = parent.uid;
   row.pages_total = parent.pages;
   if (const auto usage = targets.usage(parent.target.number)) {

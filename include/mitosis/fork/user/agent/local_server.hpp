@@ -2,6 +2,7 @@
 // LocalServer: accepts the programs of this machine, a thread each. World: user.
 #pragma once
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -10,6 +11,8 @@
 
 #include <mitosis/base/result.hpp>
 #include <mitosis/base/unique_fd.hpp>
+#include <mitosis/fork/user/agent/refusal_log.hpp>
+#include <mitosis/fork/user/local/basic.hpp>
 #include <mitosis/fork/user/local/channel.hpp>
 
 #include <cerrno>
@@ -17,6 +20,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <unordered_map>
@@ -44,8 +48,11 @@ class LocalServer {
   LocalServer(const LocalServer&) = delete;
   LocalServer& operator=(const LocalServer&) = delete;
 
-  void start() {
+  /// limit_exceeded where it has got no descriptor to be stopped by.
+  Result<void> start() {
+    if (!wake_) return Error(Errc::limit_exceeded, "eventfd", EMFILE).in("serve programs");
     acceptor_ = std::thread([this] { accept_all(); });
+    return {};
   }
 
   /// Serves a connection that was not accepted but made (a spawned child's).
@@ -55,7 +62,12 @@ class LocalServer {
     if (::getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &user, &bytes) != 0) return;
     std::unique_lock lock(mutex_);
     if (stopping_) return;
-    if (user.uid != 0 && of_user_[user.uid] >= max_of_a_user) return;
+    if (user.uid != 0 && of_user_[user.uid] >= max_of_a_user) {
+      const std::string about = "user " + std::to_string(user.uid) + " has " +
+                                std::to_string(max_of_a_user) +
+                                " connections to the agent already; end some first";
+      return refuse(connection.get(), Error(Errc::limit_exceeded, about.c_str()));
+    }
     const int fd = connection.get();
     open_.insert(fd);
     ++of_user_[user.uid];
@@ -93,8 +105,32 @@ class LocalServer {
   }
 
  private:
+  /// Tells the program why, if it listens, before its connection is closed.
+  void refuse(int connection, const Error& why) {
+    refused_.add(why);
+    Error told = why;
+    (void)local::ChannelView(connection)
+        .send(local::Failed{told.in("open the local agent")},
+              local::within(std::chrono::milliseconds(0)));
+  }
+
+  /// Without a free descriptor nobody can be accepted, nor told: one that is kept for it is given.
+  void refuse_for_want_of_files() {
+    spare_.reset();
+    const UniqueFd connection(
+        ::accept4(listening_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (connection) {
+      refuse(connection.get(),
+             Error(Errc::limit_exceeded,
+                   "the agent has too many files open; raise its `ulimit -n`, or end some children",
+                   EMFILE));
+    }
+  }
+
   void accept_all() {
     while (true) {
+      if (!spare_) spare_ = UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+      refused_.tick();
       pollfd fds[2] = {{wake_.get(), POLLIN, 0}, {listening_, POLLIN, 0}};
       if (::poll(fds, 2, -1) < 0 && errno != EINTR) return;
       if (fds[0].revents != 0) return;
@@ -106,7 +142,7 @@ class LocalServer {
       UniqueFd connection(::accept4(listening_, nullptr, nullptr, SOCK_CLOEXEC));
       if (!connection) {
         if (errno == EMFILE || errno == ENFILE) {
-          spdlog::error("too many open files; a program's call has to wait");
+          refuse_for_want_of_files();
           std::unique_lock lock(mutex_);
           changed_.wait_for(lock, std::chrono::milliseconds(100));
         }
@@ -121,6 +157,8 @@ class LocalServer {
   const int listening_;
   Serve serve_;
   UniqueFd wake_;
+  UniqueFd spare_;  // the acceptor's: to be given up for a moment
+  RefusalLog refused_{"a program's connection was refused", spdlog::level::warn};
   std::thread acceptor_;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -65,7 +65,8 @@ class Pager {
   ~Pager();
   Pager(const Pager&) = delete;
   Pager& operator=(const Pager&) = delete;
-  void start();
+  /// Begins to serve. limit_exceeded where it has got no descriptors to hear by.
+  Result<void> start();
 
   // From any thread; each but foresee waits for the pager's thread.
   /// Serves the child from now on. With `resumed` false it was another worker's: what it did to its
@@ -138,6 +139,7 @@ class Pager {
       waiters_;
   WorkingSets working_sets_;
   UniqueFd epoll_;
+  int deaf_ = 0;           ///< errno, where it cannot hear
   UniqueFd wake_, waker_;  ///< a pipe: there is a command
   Entries entries_;
   std::uint32_t next_number_ = 0;

@@ -10,6 +10,7 @@
 #include <mitosis/fork/user/agent/pager.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <future>
 #include <string>
 #include <utility>
@@ -26,16 +27,19 @@ inline Pager::Pager(std::uint32_t index, StateTable& table, Options options, Fab
       dct_(std::move(fabrics.dct)),
       fallback_(std::move(fallback)),
       book_(book),
-      epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      deaf_(epoll_ ? 0 : errno) {
   // A pipe, not an eventfd: its writer is taken to sleep next, so the pager's thread wakes up on
   // the writer's core where that is cheaper than waking another one.
   if (int ends[2]; ::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) {
     wake_ = UniqueFd(ends[0]);
     waker_ = UniqueFd(ends[1]);
+  } else if (deaf_ == 0) {
+    deaf_ = errno;
   }
   const auto add = [this](int fd, Source source) {
     epoll_event event{EPOLLIN, {.u64 = static_cast<std::uint64_t>(source) << 32}};
-    ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0 && deaf_ == 0) deaf_ = errno;
   };
   add(wake_.get(), Source::commands);
   add(rc_.wait_fd(), Source::rc);
@@ -43,11 +47,20 @@ inline Pager::Pager(std::uint32_t index, StateTable& table, Options options, Fab
   add(fallback_.wait_fd(), Source::fallback);
 }
 
-inline void Pager::start() {
+inline Result<void> Pager::start() {
+  if (deaf_ != 0) {
+    const bool limit =
+        deaf_ == EMFILE || deaf_ == ENFILE || deaf_ == EBADF;  // EBADF: its reader has none
+    return Error(limit ? Errc::limit_exceeded : Errc::system_call_failed,
+                 limit ? "too few files may be open; raise `ulimit -n`" : "epoll or pipe2",
+                 limit ? EMFILE : deaf_)
+        .in("start a pager");
+  }
   thread_ = std::thread([this] {
     ::prctl(PR_SET_NAME, "mitosis-pager");
     run();
   });
+  return {};
 }
 
 inline Pager::~Pager() {

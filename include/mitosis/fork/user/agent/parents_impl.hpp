@@ -139,9 +139,10 @@ inline Result<std::shared_ptr<Parent>> Parents::get(HandlerId handler, const Aut
   if (key != nullptr && !(parent->key == *key)) {
     const bool none = *key == AuthKey{};
     if (!none || !detail::is_keyless(*parent)) {
-      return Error(Errc::wrong_key,
-                   none ? "none was given, and it was prepared with one (--key-file, $MITOSIS_KEY)"
-                        : "")
+      return Error(Errc::wrong_key, none ? "none was given, or one of zeros alone, and it was "
+                                           "prepared with one (--key-file, "
+                                           "$MITOSIS_KEY)"
+                                         : "")
           .of_handler(handler)
           .in("look up the parent");
     }

@@ -37,11 +37,20 @@ class Peers {
   [[nodiscard]] const tcp::AddressBook& book() const noexcept { return book_; }
   [[nodiscard]] const auth::Identity& identity() const noexcept { return identity_; }
 
-  /// Enters another machine and calls it: machine_unreachable, authentication_failed. What cannot
-  /// be called is entered all the same: it may start later.
+  /// Calls another machine at this very address, then enters it: machine_unreachable,
+  /// authentication_failed. Where that fails, an address that is known already stays, while one
+  /// where nobody answers is entered if there was none: its agent may start later.
   Result<void> connect(MachineId machine, const std::string& address) {
     if (machine == identity_.machine) {
       return Error(Errc::invalid_argument, "that is this machine's own id").in("connect");
+    }
+    tcp::AddressBook given;
+    if (auto r = given.set(machine, address); !r) return r.error().in("connect");
+    rpc::Client first(identity_, given, machine);
+    if (auto r = first.ping(tcp::deadline_in(call_ms)); !r) {
+      const bool silent = r.code() == Errc::machine_unreachable || r.code() == Errc::timed_out;
+      if (silent && !book_.find(machine)) (void)book_.set(machine, address);
+      return r;
     }
     if (auto r = book_.set(machine, address); !r) return r.error().in("connect");
     return clients(machine)->calls.ping(tcp::deadline_in(call_ms));

@@ -135,7 +135,7 @@ inline Result<void> Worker::open(Inheritance inherited) {
   local = std::make_unique<LocalServer>(inherited.local_socket, [this](local::Channel channel) {
     Session(*this, std::move(channel)).run();
   });
-  local->start();
+  if (auto r = local->start(); !r) return r;
   greeter_ = std::make_unique<Greeter>(*peers, std::move(named));
   return {};
 }
@@ -182,7 +182,10 @@ inline Result<void> Worker::open_pagers() {
         Pager::Fabrics{std::move(reliable).value(), std::move(dynamic).value(),
                        rdma ? &rdma->registrar() : nullptr},
         [this](const ReadRequest& request) { return peers->read(request); }, profile));
-    pagers.back()->start();
+    if (auto r = pagers.back()->start(); !r) {
+      pagers.pop_back();
+      return r;
+    }
   }
   return {};
 }

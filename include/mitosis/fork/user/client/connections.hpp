@@ -92,12 +92,15 @@ class Connections {
     const Result<local::ChannelView> channel = use(sd);
     if (!channel) return channel.error();
     const local::Deadline deadline = local::within(patience);
-    if (Result<void> sent = channel->send(message, deadline); !sent) {
+    const Result<void> sent = channel->send(message, deadline);
+    if (!sent && sent.code() != Errc::connection_lost) {
       abandon(sd);
       return sent.error();
     }
-    Result<local::Packet> packet = receive(sd, deadline);
-    if (!packet) return packet.error();
+    Result<local::Packet> packet = receive(sd, deadline);  // of a lost one: why, if that was told
+    if (!packet) return sent ? packet.error() : sent.error();
+    if (!sent) abandon(sd);
+    if (!sent && !local::is_failure(Bytes(packet->bytes))) return sent.error();
     return local::decode_reply<Reply>(Bytes(packet->bytes));
   }
 

@@ -61,8 +61,10 @@ class ChannelView {
   template <LocalMessage Reply, LocalMessage M>
   Result<Reply> call(const M& message, Deadline deadline, Span<const int> fds = {},
                      std::vector<UniqueFd>* received = nullptr) const {
-    if (Result<void> sent = send(message, deadline, fds); !sent) return sent.error();
-    Result<Packet> packet = receive(deadline);
+    const Result<void> sent = send(message, deadline, fds);
+    if (!sent && sent.code() != Errc::connection_lost) return sent.error();
+    Result<Packet> packet = receive(deadline);  // of a lost one: why, if that was told before
+    if (!sent && (!packet || !is_failure(Bytes(packet->bytes)))) return sent.error();
     if (!packet) return packet.error();
     if (received != nullptr) *received = std::move(packet->fds);
     return decode_reply<Reply>(Bytes(packet->bytes.data(), packet->bytes.size()));
@@ -131,8 +133,8 @@ inline Result<Packet> ChannelView::receive(Deadline deadline) const {
   // The length first: a reply of thirty bytes must not cost a buffer of the maximum.
   ssize_t n;
   while ((n = ::recv(fd_, nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT)) < 0) {
-    if (errno == EINTR) continue;
-    if (errno == ECONNRESET || errno == ENOTCONN) {
+    if (errno == EINTR || errno == ECONNRESET) continue;  // said once; what came before is there
+    if (errno == ENOTCONN) {
       return Error(Errc::connection_lost, "to the local agent", errno).in("local call");
     }
     if (errno != EAGAIN) return Error(Errc::system_call_failed, "recv", errno).in("local call");

@@ -2,6 +2,7 @@
 // Where the agent's socket is, how to listen on it and how to connect to it. World: user.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -53,9 +54,13 @@ inline Result<void> connect_socket(int fd, const std::string& path,
   return {};
 }
 
-/// A new connection to the agent at `path`.
+/// A new connection to the agent at `path`; its descriptor is never 0, 1 or 2.
 inline Result<Channel> connect(const std::string& path, std::chrono::milliseconds patience) {
   UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (fd &&
+      fd.get() <= STDERR_FILENO) {  // of a process without one: its children's stdio is not it
+    fd.reset(::fcntl(fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  }
   if (!fd) return Error(Errc::system_call_failed, "socket", errno).in("open the local agent");
   if (Result<void> done = connect_socket(fd.get(), path, patience); !done) return done.error();
   return Channel(std::move(fd));

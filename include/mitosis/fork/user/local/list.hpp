@@ -26,7 +26,7 @@ enum class RowKind : std::uint8_t { parent = 1, child = 2, last = child };
 
 struct ListRow {
   RowKind kind = RowKind::parent;
-  std::int32_t pid = 0;  ///< a parent's shadow, a child's own
+  std::int32_t pid = 0;  ///< its own; of a parent that has exited, the one that it had
   HandlerId handler{};
   MachineId machine = MachineId::none;  ///< a child: where its parent was prepared
   Generation generation{};

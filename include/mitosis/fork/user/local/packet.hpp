@@ -54,11 +54,16 @@ template <LocalMessage M>
   return wire::decode<M>(packet.sub(packet_header_bytes));
 }
 
+/// Whether a packet is a Failed.
+inline bool is_failure(Bytes packet) noexcept {
+  const Result<LocalType> type = packet_type(packet);
+  return type && *type == LocalType::failed;
+}
+
 /// What a request is answered with: an M, or the Error of a Failed.
 template <LocalMessage M>
 [[nodiscard]] Result<M> decode_reply(Bytes packet) {
-  const Result<LocalType> type = packet_type(packet);
-  if (type && *type == LocalType::failed) {
+  if (is_failure(packet)) {
     Result<Failed> failed = decode_packet<Failed>(packet);
     if (!failed) return failed.error();
     // A failure without a code must not pass for success.

@@ -6,6 +6,8 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 
+#include <fmt/format.h>
+
 #include <mitosis/fork/user/capture/files/async.hpp>
 #include <mitosis/fork/user/files/payload.hpp>
 #include <mitosis/fork/user/files/pipe.hpp>
@@ -73,7 +75,9 @@ inline Result<void> read_pipe(Target& target, const std::vector<OpenFile>& all, 
     (void)::poll(&other_end, 1, 0);
     if ((other_end.revents & (reader == nullptr ? POLLERR : POLLHUP)) == 0) {
       if (!file.path.starts_with('/') || file.path.ends_with(deleted_suffix)) {
-        return refuse_file(file, "a pipe whose other end is in another process");
+        return refuse_file(file, fmt::format("a pipe whose other end is in another process; close "
+                                             "it before ({}{}&-), or leave it out with --lossy",
+                                             file.number, reader == nullptr ? '>' : '<'));
       }
       file.data = files::encode(pipe);  // it has a path, and is opened by it
       return {};

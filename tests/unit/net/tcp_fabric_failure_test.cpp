@@ -42,10 +42,12 @@ TEST(TcpFabricFailure, WrongSecretServesNothingAndIsReportedOnBothSides) {
   NoService service;
   std::mutex mutex;
   std::vector<Errc> refusals;
+  std::string said;
   tcp::Server::Options options;
   options.on_refusal = [&](const Error& e) {
     const std::lock_guard lock(mutex);
     refusals.push_back(e.code);
+    said = e.subject.c_str();
   };
   TestServer server(service, "127.0.0.1", options);
   tcp::AddressBook book;
@@ -56,6 +58,7 @@ TEST(TcpFabricFailure, WrongSecretServesNothingAndIsReportedOnBothSides) {
   server.server->stop();
   ASSERT_EQ(refusals.size(), 1u);
   EXPECT_EQ(refusals[0], Errc::authentication_failed);
+  EXPECT_EQ(said.substr(0, 15), "from 127.0.0.1:");
 }
 
 TEST(TcpFabricFailure, AServerOfAnotherMachineIsRefused) {

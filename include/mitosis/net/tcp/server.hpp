@@ -131,7 +131,7 @@ class Server {
       FrameStream stream(fd.get());
       static_cast<void>(stream.send(
           wire::make_frame(ErrorReply{Error(Errc::limit_exceeded, "connections")}), Time{0}));
-      report(from_peer(fd.get(), Error(Errc::limit_exceeded)).in("accept a connection"));
+      report(from(peer_of(fd.get()), Error(Errc::limit_exceeded)).in("accept a connection"));
       return;
     }
     Connection& connection = connections_.emplace_back();
@@ -177,12 +177,13 @@ class Server {
 
   void serve(Connection& connection) {
     const int fd = connection.fd.get();
+    const std::string peer = peer_of(fd);
     FrameStream stream(fd);
     Result<auth::Hello> hello =
         handshake_as_server(stream, identity_, deadline_in(options_.handshake_ms));
     connection.stranger.store(false);
     if (!hello.ok()) {
-      report(from_peer(fd, hello.error()));
+      report(from(peer, hello.error()));
     } else if (hello->purpose == auth::Purpose::rpc) {
       rpc::Session(fd, *hello, *calls_, replies_).run();
     } else {
@@ -190,14 +191,16 @@ class Server {
     }
   }
 
-  /// The error, with who it was.
-  static Error from_peer(int fd, Error error) {
+  /// Who is at the other end; to be asked while somebody is.
+  static std::string peer_of(int fd) {
     Address peer;
     peer.length = sizeof(peer.storage);
-    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer.storage), &peer.length) != 0) {
-      return error;
-    }
-    error.subject.append(error.subject.empty() ? "from " : ", from ").append(peer.text().c_str());
+    const bool known =
+        ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer.storage), &peer.length) == 0;
+    return known ? peer.text() : "nobody any more";
+  }
+  static Error from(const std::string& peer, Error error) {
+    error.subject.append(error.subject.empty() ? "from " : ", from ").append(peer.c_str());
     return error;
   }
   void report(const Error& error) {

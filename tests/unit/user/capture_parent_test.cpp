@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // check_parent: what a prepare takes, and that all else is refused by name.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/filter.h>
@@ -17,6 +18,7 @@
 #include <time.h>
 
 #include <mitosis/base/describe.hpp>
+#include <mitosis/fork/user/capture/files/dropped.hpp>
 
 #include <string>
 #include <thread>
@@ -392,6 +394,15 @@ TEST(CheckParent, ChildProcessesAreNoObstacle) {
 TEST(CheckParent, AProcessThatIsGoneIsAnError) {
   EXPECT_EQ(check_parent(0).code(), Errc::unsupported_process);
   EXPECT_EQ(check_parent(0x3fffffff).code(), Errc::unsupported_process);
+}
+
+TEST(Drop, SaysWhatIsLeftOutButNoMoreWhatToDo) {
+  const UniqueFd self(::open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  OpenFile file;
+  file.number = 5;
+  Dropped dropped;
+  drop(self.get(), file, refuse_file(5, "pipe:[1]", "a pipe; close it before"), dropped);
+  EXPECT_THAT(dropped, testing::ElementsAre("descriptor 5 (pipe:[1]) is a pipe"));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <mitosis/fork/user/capture/files/open_file.hpp>
 #include <mitosis/fork/user/capture/proc_text.hpp>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,8 @@ inline void drop(int process, OpenFile& file, const Error& why, Dropped& dropped
   const auto text = read_at(process, fmt::format("fdinfo/{}", file.number).c_str(), 1u << 24);
   const auto flags = text ? number<std::uint32_t>(field(view(*text), "flags"), 8) : std::nullopt;
   file.flags = flags.value_or(0) & static_cast<std::uint32_t>(O_CLOEXEC);
-  const std::string about(why.subject.c_str());
+  std::string about(why.subject.c_str());
+  about.resize(std::min(about.size(), about.find("; ")));  // what to do: it has been done
   dropped.push_back(why.code == Errc::unsupported_file
                         ? about
                         : fmt::format("descriptor {} ({}): {}", file.number, file.path, about));

@@ -38,6 +38,9 @@ inline Result<UniqueFd> build_image(PageSource& source, const PageRanges& ranges
   {
     auto image = SharedMapping::of(fd.get(), bytes, PROT_READ | PROT_WRITE);
     if (!image) return image.error().in("copy the pages");
+    // A process that another thread forks meanwhile must not hold it: nothing can be sealed against
+    // writing that is mapped for it anywhere.
+    (void)::madvise(image->data(), bytes, MADV_DONTFORK);
     std::uint8_t* to = image->data();
     for (const PageRange& r : ranges.ranges()) {
       for (std::uint64_t done = 0; done < r.bytes(); done += piece) {
@@ -51,8 +54,13 @@ inline Result<UniqueFd> build_image(PageSource& source, const PageRanges& ranges
     }
   }
   const int seals = (for_device ? 0 : F_SEAL_WRITE) | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-  if (::fcntl(fd.get(), F_ADD_SEALS, seals) != 0) {
-    return Error(Errc::system_call_failed, "fcntl(F_ADD_SEALS)", errno).in("copy the pages");
+  // One that was forked between mmap and madvise holds it for a while.
+  constexpr int longest_wait_ms = 1'000;
+  for (int waited = 0; ::fcntl(fd.get(), F_ADD_SEALS, seals) != 0; ++waited) {
+    if (errno != EBUSY || waited == longest_wait_ms) {
+      return Error(Errc::system_call_failed, "fcntl(F_ADD_SEALS)", errno).in("copy the pages");
+    }
+    (void)::usleep(1'000);
   }
   return fd;
 }

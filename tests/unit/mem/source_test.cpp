@@ -142,5 +142,27 @@ TEST_F(SourceTest, AnImageOfPagesThatCannotBeHadIsNotBuilt) {
   EXPECT_EQ(fd.error().address, at(8));
 }
 
+/// While it reads, another thread's process is forked, as the agent's helpers are.
+class ForkingSource final : public PageSource {
+ public:
+  explicit ForkingSource(PageSource& from) : from_(from) {}
+  Errc read(std::uint64_t address, MutableBytes to) noexcept override {
+    if (!helper_) helper_ = std::make_unique<test::SleepingChild>();
+    return from_.read(address, to);
+  }
+
+ private:
+  PageSource& from_;
+  std::unique_ptr<test::SleepingChild> helper_;
+};
+
+TEST_F(SourceTest, AnImageIsSealedThoughAProcessWasForkedMeanwhile) {
+  const PageRanges ranges({range(0, 3)});
+  ForkingSource forking(*source_);
+  const auto image = build_image(forking, ranges);
+  ASSERT_TRUE(image.ok());
+  EXPECT_NE(::fcntl(image->get(), F_GET_SEALS) & F_SEAL_WRITE, 0);
+}
+
 }  // namespace
 }  // namespace mitosis

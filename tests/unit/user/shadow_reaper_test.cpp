@@ -17,6 +17,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 
 namespace mitosis::agent {
@@ -43,10 +44,10 @@ class Family {
     pid_ = ::fork();
     if (pid_ == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      ::prctl(PR_SET_NAME, name);  // the child's too
       const auto child = static_cast<pid_t>(::syscall(SYS_clone, exit_signal, 0, 0, 0, 0));
       if (child == 0) {
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-        ::prctl(PR_SET_NAME, name);
         if (fate == alive) ::pause();
         ::_exit(0);
       }
@@ -171,7 +172,8 @@ bool is_reaped_soon(pid_t pid) {
 TEST(ShadowReaper, FindsWhatAnEarlierOneHasLeft) {
   Family left(in_epoll);
   Family known(in_read, SIGCHLD);
-  const ShadowReaper reaper({.first = std::chrono::milliseconds(1)});
+  CaptureTurns turns;
+  const ShadowReaper reaper(turns, {.first = std::chrono::milliseconds(1)});
   EXPECT_TRUE(is_reaped_soon(left.child()));
   EXPECT_TRUE(exists(known.child()));
   EXPECT_EQ(left.answer(), 1);
@@ -180,7 +182,8 @@ TEST(ShadowReaper, FindsWhatAnEarlierOneHasLeft) {
 TEST(ShadowReaper, WaitsForOneThatHasNotEndedYet) {
   Family family(in_read, 0, Family::alive);
   const UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, family.child(), 0)));
-  ShadowReaper reaper({.first = std::chrono::milliseconds(1)});
+  CaptureTurns turns;
+  ShadowReaper reaper(turns, {.first = std::chrono::milliseconds(1)});
   reaper.expect(family.child(), pidfd.get());
   ASSERT_EQ(::kill(family.child(), SIGKILL), 0);
   EXPECT_TRUE(is_reaped_soon(family.child()));
@@ -191,17 +194,32 @@ TEST(ShadowReaper, ComesAgainForAParentThatWasStopped) {
   ASSERT_EQ(::kill(family.pid(), SIGSTOP), 0);
   int status = 0;
   ASSERT_EQ(::waitpid(family.pid(), &status, WUNTRACED), family.pid());
-  ShadowReaper reaper({.first = std::chrono::milliseconds(1)});
+  CaptureTurns turns;
+  ShadowReaper reaper(turns, {.first = std::chrono::milliseconds(1)});
   ASSERT_EQ(::kill(family.pid(), SIGCONT), 0);
   EXPECT_TRUE(is_reaped_soon(family.child()));
   EXPECT_EQ(family.answer(), 1);
+}
+
+TEST(ShadowReaper, KeepsOutOfTheWayOfACapture) {
+  Family captured(in_read), other(in_read);
+  CaptureTurns turns;
+  auto turn = std::make_unique<Result<CaptureTurns::Turn>>(
+      turns.take(captured.pid(), Clock::now() + std::chrono::seconds(1)));
+  ASSERT_TRUE(turn->ok());
+  ShadowReaper reaper(turns, {.first = std::chrono::milliseconds(1)});
+  EXPECT_TRUE(is_reaped_soon(other.child()));
+  EXPECT_TRUE(exists(captured.child()));
+  turn.reset();
+  EXPECT_TRUE(is_reaped_soon(captured.child()));
 }
 
 TEST(ShadowReaper, ReapsAtItsEnd) {
   Family family(in_read, 0, Family::alive);
   const UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, family.child(), 0)));
   {
-    ShadowReaper reaper({.first = std::chrono::minutes(1)});
+    CaptureTurns turns;
+    ShadowReaper reaper(turns, {.first = std::chrono::minutes(1)});
     reaper.expect(family.child(), pidfd.get());
     ASSERT_EQ(::kill(family.child(), SIGKILL), 0);
   }

@@ -11,12 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <mitosis/fork/user/agent/capture_turns.hpp>
 #include <mitosis/fork/user/agent/ended_shadow.hpp>
 #include <mitosis/fork/user/capture/trace/reap_child.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <stop_token>
 #include <thread>
@@ -36,8 +38,10 @@ class ShadowReaper {
     std::chrono::milliseconds last{1'000};  ///< so long its end waits for shadows to end
   };
 
-  ShadowReaper() : ShadowReaper(Options()) {}
-  explicit ShadowReaper(Options options) : options_(options), pause_(options.first) {
+  /// A process has one tracer: it is reaped in when nobody captures it. `turns` must outlive it.
+  explicit ShadowReaper(CaptureTurns& turns) : ShadowReaper(turns, Options()) {}
+  ShadowReaper(CaptureTurns& turns, Options options)
+      : turns_(turns), options_(options), pause_(options.first) {
     thread_ = std::jthread([this](const std::stop_token& stop) { serve(stop); });
   }
   ShadowReaper(const ShadowReaper&) = delete;
@@ -104,16 +108,23 @@ class ShadowReaper {
   }
 
   /// Leaves those that have not been reaped.
-  static void reap(std::vector<EndedShadow>& shadows) {
+  void reap(std::vector<EndedShadow>& shadows) {
     const auto forget = [&shadows] {
       std::erase_if(shadows, [](const EndedShadow& s) { return s.is_reaped(); });
     };
     forget();
     std::vector<std::pair<pid_t, pid_t>> zombies;
+    std::map<pid_t, CaptureTurns::Turn> held;
     for (const EndedShadow& shadow : shadows) {
       if (!shadow.is_zombie()) continue;
       const pid_t parent = detail::parent_of_shadow(shadow.pid);
-      if (parent > 0) zombies.emplace_back(parent, shadow.pid);
+      if (parent <= 0) continue;
+      if (!held.contains(parent)) {
+        auto turn = turns_.take(parent, Clock::now());
+        if (!turn) continue;
+        held.emplace(parent, std::move(turn).value());
+      }
+      zombies.emplace_back(parent, shadow.pid);
     }
     if (zombies.empty()) return;
     run_reaper(zombies);
@@ -142,6 +153,7 @@ class ShadowReaper {
     ::_exit(0);
   }
 
+  CaptureTurns& turns_;
   const Options options_;
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;

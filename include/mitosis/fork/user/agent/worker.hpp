@@ -55,10 +55,10 @@ class Worker {
   const int device;
   TargetTable targets;
   std::unique_ptr<RdmaSide> rdma;  ///< null with --fabric tcp
-  ShadowReaper shadow_reaper;
+  CaptureTurns capture_turns;
+  ShadowReaper shadow_reaper{capture_turns};
   Parents parents;
   PendingPrepares prepares;
-  CaptureTurns capture_turns;
   Images images;
   CacheRegistry caches;
   ProfileBook profile;

@@ -60,6 +60,7 @@ Result<Frozen> freeze(pid_t pid, const Lifeline& lifeline, Agent& agent) {
   const arch::XstateLayout layout;
   const std::uint64_t xfeatures = arch::xfeatures();
   const std::size_t each = inside_bytes(arch::xstate_size());
+  await_orphaned_tracer(pid);
   if (Result<void> ok = check_target(pid); !ok) return ok.error();
   Result<Tracee> tracee = Tracee::seize(pid);
   if (!tracee) return tracee.error();

@@ -15,6 +15,21 @@
 
 namespace mitosis::capture {
 
+/// A helper of an agent whose worker was killed meanwhile finishes what it does by itself: waits
+/// for its end, for a second at most. Those of a living worker take turns.
+inline void await_orphaned_tracer(pid_t pid) {
+  for (int waited_ms = 0; waited_ms < 1'000; ++waited_ms) {
+    const Result<UniqueFd> process = open_process(pid);
+    const auto status = process ? read_at(process->get(), "status", 1u << 20) : process.error();
+    const auto tracer = number<pid_t>(status ? field(view(*status), "TracerPid") : "");
+    if (!tracer || *tracer == 0) return;
+    const Result<UniqueFd> other = open_process(*tracer);
+    const auto name = other ? read_at(other->get(), "comm", 64) : other.error();
+    if (name && !view(*name).starts_with("mitosis-")) return;
+    (void)::usleep(1'000);
+  }
+}
+
 /// Kernel threads, zombies, stopped and traced processes, those that share their memory with
 /// another process (vfork). What is 32-bit shows in its registers.
 inline Result<void> check_target(pid_t pid) {

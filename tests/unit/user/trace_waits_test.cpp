@@ -136,20 +136,26 @@ arch::Registers in_call(std::uint64_t a, std::uint64_t b, std::uint64_t c, std::
 }
 
 TEST(CallBehindRestart, IsToldByTheCodeOrByTheArgumentsOrNotAtAll) {
-  // The low half of the first could be the number of a process's clock.
   constexpr std::uint64_t time_at = 0x7ffc'f000'1000, elsewhere = 0x7ffc'0000'2000;
-  const auto is_time = [](std::uint64_t address) { return address == time_at; };
+  struct Memory {
+    static bool is_time(std::uint64_t address) { return address == time_at; }
+    static bool holds(std::uint64_t, std::uint32_t value) { return value == 1; }
+  };
   const auto of = [&](const arch::Registers& r, Bytes code = {}) {
-    return arch::call_behind_restart(r, code, is_time);
+    return arch::call_behind_restart(r, code, Memory());
   };
   EXPECT_EQ(of(in_call(time_at, 0, elsewhere, 0)), std::uint64_t{SYS_nanosleep});
   EXPECT_EQ(of(in_call(0, 0, time_at, 0)), std::uint64_t{SYS_clock_nanosleep});
   EXPECT_EQ(of(in_call(elsewhere, 3, 500, 0)), std::uint64_t{SYS_poll});
   EXPECT_EQ(of(in_call(elsewhere, 128, 1, time_at)), std::uint64_t{SYS_futex});
   EXPECT_EQ(of(in_call(elsewhere + 1, 1, elsewhere, 0)), 0u);
-  EXPECT_EQ(of(in_call(time_at, 0, time_at, 0)), 0u) << "either sleep";
+  EXPECT_EQ(of(in_call(time_at, 0, time_at, 0)), std::uint64_t{SYS_nanosleep})
+      << "its first argument is no clock's number";
+  EXPECT_EQ(of(in_call(time_at, 0, 2, time_at)), std::uint64_t{SYS_nanosleep})
+      << "the word is another";
+  EXPECT_EQ(of(in_call(time_at, 0, 1, time_at)), 0u) << "a sleep or a futex";
   constexpr std::uint8_t nanosleep[] = {0xb8, SYS_nanosleep, 0, 0, 0, 0x31, 0xf6};
-  EXPECT_EQ(of(in_call(time_at, 0, time_at, 0), Bytes(nanosleep, sizeof nanosleep)),
+  EXPECT_EQ(of(in_call(time_at, 0, 1, time_at), Bytes(nanosleep, sizeof nanosleep)),
             std::uint64_t{SYS_nanosleep});
   EXPECT_EQ(of(in_call(elsewhere, 3, 500, 0), Bytes(nanosleep, sizeof nanosleep)),
             std::uint64_t{SYS_poll})

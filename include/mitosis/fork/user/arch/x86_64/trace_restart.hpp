@@ -31,30 +31,33 @@ namespace detail {
 inline constexpr std::array<std::uint64_t, 4> restartable = {SYS_nanosleep, SYS_futex,
                                                              SYS_clock_nanosleep, SYS_poll};
 
-/// Whether the registers can be that call's arguments. `is_time(address)`: a timespec may be there.
-template <class IsTime>
-bool fits(std::uint64_t number, const Registers& r, const IsTime& is_time) {
+/// Whether the registers can be that call's arguments.
+template <class Memory>
+bool fits(std::uint64_t number, const Registers& r, const Memory& memory) {
   constexpr std::uint64_t lowest = 1u << 16;  // vm.mmap_min_addr: no pointer is below
   const auto is_pointer = [](std::uint64_t value) { return value >= lowest; };
+  const auto is_int = [](std::uint64_t value) {
+    return value >> 32 == 0 || value >> 32 == 0xffff'ffff;
+  };
   const auto word = [&r](Register which) { return static_cast<std::uint32_t>(r[which]); };
   switch (number) {
     case SYS_poll: {
-      const std::uint64_t high = r[reg_rdx] >> 32;  // its timeout is an int
-      return (high == 0 || high == 0xffff'ffff) && word(reg_rsi) < (1u << 20) &&
+      return is_int(r[reg_rdx]) && word(reg_rsi) < (1u << 20) &&
              (word(reg_rsi) == 0 || is_pointer(r[reg_rdi]));
     }
     case SYS_nanosleep:
-      return is_time(r[reg_rdi]) && (r[reg_rsi] == 0 || is_pointer(r[reg_rsi]));
+      return memory.is_time(r[reg_rdi]) && (r[reg_rsi] == 0 || is_pointer(r[reg_rsi]));
     case SYS_futex: {
       constexpr std::uint32_t flags = 128 | 256;  // FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME
       const std::uint32_t what = word(reg_rsi) & ~flags;
       constexpr std::uint32_t wait = 0, wait_bitset = 9;
       return (what == wait || what == wait_bitset) && is_pointer(r[reg_rdi]) &&
-             r[reg_rdi] % 4 == 0 && is_time(r[reg_r10]);
+             r[reg_rdi] % 4 == 0 && memory.holds(r[reg_rdi], word(reg_rdx)) &&
+             memory.is_time(r[reg_r10]);
     }
     case SYS_clock_nanosleep: {
       const auto clock = static_cast<std::int32_t>(word(reg_rdi));  // negative: a process's
-      return clock < 16 && word(reg_rsi) == 0 && is_time(r[reg_rdx]);
+      return is_int(r[reg_rdi]) && clock < 16 && word(reg_rsi) == 0 && memory.is_time(r[reg_rdx]);
     }
     default:
       return false;
@@ -66,21 +69,22 @@ bool fits(std::uint64_t number, const Registers& r, const IsTime& is_time) {
 /// `before`: the code before the thread's system call instruction, as much as could be read. What
 /// the nearest "mov $number, %eax" says, if the arguments fit; else the one call that they fit,
 /// where a timespec that is there weighs more than two small numbers, which are all of poll's. 0
-/// where that is not known.
-template <class IsTime>
-std::uint64_t call_behind_restart(const Registers& r, Bytes before, const IsTime& is_time) {
+/// where that is not known. `memory` is the thread's: is_time(address) says whether a time that can
+/// be waited for may be there, holds(address, value) whether these 32 bits are.
+template <class Memory>
+std::uint64_t call_behind_restart(const Registers& r, Bytes before, const Memory& memory) {
   constexpr std::uint8_t mov_eax = 0xb8;
   for (std::size_t at = before.size(); at-- > 0;) {
     if (before[at] != mov_eax || before.size() - at < 5) continue;
     std::uint32_t number = 0;
     std::memcpy(&number, before.data() + at + 1, sizeof number);
     for (const std::uint64_t call : detail::restartable) {
-      if (number == call && detail::fits(call, r, is_time)) return call;
+      if (number == call && detail::fits(call, r, memory)) return call;
     }
   }
   std::uint64_t only = 0;
   for (const std::uint64_t call : detail::restartable) {
-    if (!detail::fits(call, r, is_time)) continue;
+    if (!detail::fits(call, r, memory)) continue;
     if (only != 0 && call == SYS_poll) return only;
     if (only != 0) return 0;
     only = call;

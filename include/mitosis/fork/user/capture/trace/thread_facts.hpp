@@ -50,6 +50,28 @@ inline Result<std::vector<std::uint8_t>> read_xstate(const TracedThread& thread,
   return area;
 }
 
+/// What tells one interrupted wait from another in a process's memory.
+class TimesAndWords {
+ public:
+  explicit TimesAndWords(int memory) noexcept : memory_(memory) {}
+  [[nodiscard]] bool is_time(std::uint64_t address) const noexcept {
+    timespec time = {};
+    return read(time, address) && time.tv_sec >= 0 && time.tv_nsec >= 0 &&
+           time.tv_nsec < 1'000'000'000 && (time.tv_sec != 0 || time.tv_nsec != 0);
+  }
+  [[nodiscard]] bool holds(std::uint64_t address, std::uint32_t value) const noexcept {
+    std::uint32_t there = 0;
+    return read(there, address) && there == value;
+  }
+
+ private:
+  template <class T>
+  bool read(T& to, std::uint64_t from) const noexcept {
+    return ::pread(memory_, &to, sizeof(to), static_cast<off_t>(from)) == ssize_t{sizeof(to)};
+  }
+  int memory_;
+};
+
 }  // namespace detail
 
 /// A thread that stands in a restartable sequence is moved to the sequence's abort handler, as the
@@ -81,13 +103,8 @@ inline arch::Registers registers_of_copy(const TracedThread& thread, int memory)
                               static_cast<off_t>(instruction - known)) != ssize_t(known)) {
     known /= 2;
   }
-  const auto is_time = [memory](std::uint64_t address) {
-    timespec time = {};
-    return ::pread(memory, &time, sizeof(time), static_cast<off_t>(address)) ==
-               ssize_t{sizeof(time)} &&
-           time.tv_sec >= 0 && time.tv_nsec >= 0 && time.tv_nsec < 1'000'000'000;
-  };
-  const auto call = arch::call_behind_restart(r, Bytes(code.data(), known), is_time);
+  const detail::TimesAndWords there(memory);
+  const auto call = arch::call_behind_restart(r, Bytes(code.data(), known), there);
   if (call != 0) r[arch::reg_orig_rax] = call;
   return arch::restarted(r);
 }

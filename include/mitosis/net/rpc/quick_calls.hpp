@@ -99,12 +99,13 @@ class QuickCalls {
     const auto way = tcp_->query_way(std::min(deadline, tcp::deadline_in(ask_ms)));
     Result<std::unique_ptr<DatagramCalls>> made =
         way.ok() ? listeners_.open(machine_, *way) : way.error();
+    const bool opened = made.ok();
     std::shared_ptr<DatagramCalls> quick;
     {
       const std::lock_guard lock(mutex_);
       asking_ = false;
-      if (made.ok() && !closed_) quick_ = std::move(made).value();
-      if (!made.ok()) pause();
+      if (opened && !closed_) quick_ = std::move(made).value();
+      if (!opened) pause();
       quick = quick_;
     }
     if (quick && listeners_.on_change) listeners_.on_change(machine_, Error());

@@ -62,8 +62,11 @@ class ShadowReaper {
   void expect(pid_t pid, int pidfd) {
     UniqueFd own(::fcntl(pidfd, F_DUPFD_CLOEXEC, 0));
     const std::lock_guard lock(mutex_);
-    if (own) shadows_.push_back({pid, std::move(own)});
-    if (!own) look_around_ = true;  // no descriptor is left
+    if (own) {
+      shadows_.push_back({pid, std::move(own)});
+    } else {
+      look_around_ = true;  // no descriptor is left
+    }
     come_soon();
   }
   /// There may be a shadow that nobody has told of.

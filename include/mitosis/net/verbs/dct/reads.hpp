@@ -206,8 +206,9 @@ class DcReads {
   }
   bool renew(Initiator& initiator) noexcept {
     Result<typename Device::Initiator> made = device_->make_initiator();
-    if (made.ok()) initiator.own.emplace(std::move(made).value());
-    return made.ok();
+    if (!made.ok()) return false;
+    initiator.own.emplace(std::move(made).value());
+    return true;
   }
   void expire(Time now) noexcept {
     next_deadline_ = Time::never;

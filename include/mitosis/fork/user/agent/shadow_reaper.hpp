@@ -5,7 +5,6 @@
 #pragma once
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -158,7 +157,7 @@ class ShadowReaper {
 
   CaptureTurns& turns_;
   const Options options_;
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::condition_variable_any changed_;
   std::vector<EndedShadow> shadows_;
   std::chrono::milliseconds pause_;

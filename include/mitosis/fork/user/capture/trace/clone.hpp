@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <mitosis/fork/user/capture/namespace_pids.hpp>
 #include <mitosis/fork/user/capture/parent_check.hpp>
 #include <mitosis/fork/user/capture/proc_maps.hpp>
 #include <mitosis/fork/user/capture/trace/inside.hpp>
@@ -107,13 +108,10 @@ inline Result<std::vector<MarkedRange>> left_out(int process, int copy) {
 
 /// Its pid as its own process and its parent see it.
 inline Result<std::uint64_t> own_pid_of(int process) {
-  const Result<std::vector<char>> status = read_at(process, "status", 1u << 20);
-  if (!status) return status.error();
-  std::string_view pids = field(view(*status), "NSpid");  // from the outermost namespace inwards
-  pids.remove_prefix(pids.rfind('\t') + 1);
-  const auto pid = number(pids);
-  if (!pid) return Error(Errc::system_call_failed, "NSpid").in("clone the process");
-  return *pid;
+  const auto pids = namespace_pids_of(process);
+  if (!pids) return pids.error();
+  if (!pids->empty() && pids->back() != 0) return pids->back();
+  return Error(Errc::system_call_failed, "NSpid").in("clone the process");
 }
 
 }  // namespace detail

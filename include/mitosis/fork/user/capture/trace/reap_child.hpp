@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <mitosis/fork/user/capture/namespace_pids.hpp>
 #include <mitosis/fork/user/capture/proc_text.hpp>
 #include <mitosis/fork/user/capture/trace/stop_clock.hpp>
 #include <mitosis/fork/user/capture/trace/system_call_site.hpp>
@@ -18,7 +19,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 
 namespace mitosis::capture {
 
@@ -26,23 +26,11 @@ namespace detail {
 
 /// Its number as `parent` knows it, which may live in another pid namespace than the caller.
 inline Result<std::uint64_t> number_in_namespace_of(pid_t parent, pid_t child) {
-  std::size_t depth = 0;  // of the parent's namespace below ours
-  std::string_view numbers;
-  std::vector<char> text[2];
-  for (const pid_t pid : {parent, child}) {
-    const Result<UniqueFd> process = open_process(pid);
-    if (!process) return process.error();
-    auto status = read_at(process->get(), "status", 1u << 20);
-    if (!status) return status.error();
-    auto& kept = text[pid == child ? 1 : 0];
-    kept = std::move(*status);
-    numbers = field(view(kept), "NSpid");
-    if (pid == child) break;
-    for (depth = 0; !numbers.empty(); ++depth) (void)take_until(numbers, '\t');
-  }
-  std::string_view last;
-  for (std::size_t i = 0; i < depth; ++i) last = take_until(numbers, '\t');
-  if (const auto own = number(last)) return *own;
+  const auto parents = namespace_pids(parent), childs = namespace_pids(child);
+  if (!parents) return parents.error();
+  if (!childs) return childs.error();
+  const std::size_t depth = parents->size();  // from ours down to the parent's
+  if (depth != 0 && depth <= childs->size()) return (*childs)[depth - 1];
   return Error(Errc::system_call_failed, "NSpid").in("reap a shadow");
 }
 

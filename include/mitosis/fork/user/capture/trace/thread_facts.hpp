@@ -50,25 +50,27 @@ inline Result<std::vector<std::uint8_t>> read_xstate(const TracedThread& thread,
   return area;
 }
 
+/// `memory` is a /proc/PID/mem. False where that is not mapped.
+template <class T>
+bool read_object(int memory, T& to, std::uint64_t from) noexcept {
+  return ::pread(memory, &to, sizeof(to), static_cast<off_t>(from)) == ssize_t{sizeof(to)};
+}
+
 /// What tells one interrupted wait from another in a process's memory.
 class TimesAndWords {
  public:
   explicit TimesAndWords(int memory) noexcept : memory_(memory) {}
   [[nodiscard]] bool is_time(std::uint64_t address) const noexcept {
     timespec time = {};
-    return read(time, address) && time.tv_sec >= 0 && time.tv_nsec >= 0 &&
+    return read_object(memory_, time, address) && time.tv_sec >= 0 && time.tv_nsec >= 0 &&
            time.tv_nsec < 1'000'000'000 && (time.tv_sec != 0 || time.tv_nsec != 0);
   }
   [[nodiscard]] bool holds(std::uint64_t address, std::uint32_t value) const noexcept {
     std::uint32_t there = 0;
-    return read(there, address) && there == value;
+    return read_object(memory_, there, address) && there == value;
   }
 
  private:
-  template <class T>
-  bool read(T& to, std::uint64_t from) const noexcept {
-    return ::pread(memory_, &to, sizeof(to), static_cast<off_t>(from)) == ssize_t{sizeof(to)};
-  }
   int memory_;
 };
 
@@ -80,7 +82,7 @@ inline void abort_restartable_sequence(TracedThread& thread, int memory,
                                        const descriptor::ThreadRecord& record) noexcept {
   if (record.rseq == 0) return;
   const auto read = [memory](auto& to, std::uint64_t from) {
-    return ::pread(memory, &to, sizeof(to), static_cast<off_t>(from)) == ssize_t{sizeof(to)};
+    return detail::read_object(memory, to, from);
   };
   constexpr std::uint64_t section_pointer_at = 8;
   std::uint64_t at = 0;

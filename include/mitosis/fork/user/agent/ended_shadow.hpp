@@ -10,11 +10,11 @@
 #include <mitosis/base/unique_fd.hpp>
 #include <mitosis/fork/user/agent/has_ended.hpp>
 #include <mitosis/fork/user/capture/proc_text.hpp>
+#include <mitosis/fork/user/capture/stat_fields.hpp>
 
 #include <cerrno>
 #include <filesystem>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -44,20 +44,10 @@ inline pid_t parent_of_shadow(pid_t pid) {
   const auto process = capture::open_process(pid);
   const auto stat = process ? capture::read_at(process->get(), "stat", 4096) : process.error();
   if (!stat) return 0;
-  std::string_view text = capture::view(*stat);
-  const std::size_t name_end = text.rfind(')');
-  if (name_end == std::string_view::npos || name_end + 2 > text.size()) return 0;
-  if (!text.substr(0, name_end).ends_with("(mitosis-shadow")) return 0;
-  text.remove_prefix(name_end + 2);
-  std::string_view state, parent, exit_signal;  // fields 3, 4 and 38 of proc(5)
-  for (int field = 3; field <= 38; ++field) {
-    const std::string_view word = capture::take_until(text, ' ');
-    if (field == 3) state = word;
-    if (field == 4) parent = word;
-    if (field == 38) exit_signal = word;
-  }
-  if (state != "Z" || exit_signal != "0") return 0;
-  return capture::number<pid_t>(parent).value_or(0);
+  const auto field = capture::StatFields::split(capture::view(*stat));
+  if (!field || field->name() != "mitosis-shadow") return 0;
+  if ((*field)[3] != "Z" || (*field)[38] != "0") return 0;  // its state, its exit signal
+  return capture::number<pid_t>((*field)[4]).value_or(0);
 }
 
 }  // namespace detail

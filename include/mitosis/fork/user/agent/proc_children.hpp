@@ -2,13 +2,13 @@
 // children_of(): the processes that a process has made, as /proc tells. World: user.
 #pragma once
 
+#include <mitosis/fork/user/capture/proc_text.hpp>
+#include <mitosis/fork/user/capture/stat_fields.hpp>
+
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
-#include <sstream>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -18,14 +18,11 @@ namespace mitosis::agent {
 
 /// When a process started, in clock ticks since boot; 0 where it is gone.
 inline std::uint64_t start_of(std::uint32_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  const std::string stat(std::istreambuf_iterator<char>(file), {});
-  const std::size_t name_end = stat.rfind(')');
-  if (name_end == std::string::npos) return 0;
-  std::istringstream words(stat.substr(name_end + 1));
-  std::string word;
-  for (int field = 3; field <= 22; ++field) words >> word;  // proc(5): "starttime"
-  return std::strtoull(word.c_str(), nullptr, 10);
+  const auto process = capture::open_process(static_cast<pid_t>(pid));
+  const auto stat = process ? capture::read_at(process->get(), "stat", 4096) : process.error();
+  if (!stat) return 0;
+  const auto field = capture::StatFields::split(capture::view(*stat));
+  return field ? field->number_at(22) : 0;
 }
 
 /// The child processes that a process's threads have made, in the order of their making.

@@ -21,6 +21,7 @@
 #include <mitosis/fork/user/agent/keeper.hpp>
 #include <mitosis/fork/user/agent/options.hpp>
 #include <mitosis/fork/user/agent/session.hpp>
+#include <mitosis/fork/user/agent/worker_adopt.hpp>
 #include <mitosis/fork/user/agent/worker_impl.hpp>
 #include <mitosis/fork/user/local/connect.hpp>
 #include <mitosis/fork/user/restore/launch.hpp>

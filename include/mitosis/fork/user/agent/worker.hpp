@@ -82,6 +82,7 @@ class Worker {
   void use_datagrams();
   Result<void> open_pagers();
   void adopt_children();
+  Result<void> adopt(ChildSlot& slot);
 
   AgentService service_;
   tcp::ServedTargets<TargetTable> reads_;

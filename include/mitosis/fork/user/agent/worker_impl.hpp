@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Worker: start, take-over of an earlier worker's children, housekeeping, end. World: user.
+// Worker: start, housekeeping, end. World: user.
 // Included by agent.hpp: it needs the sessions, which need the worker.
 #pragma once
 
 #include <sys/stat.h>
 
-#include <ifaddrs.h>
-#include <netdb.h>
-#include <netinet/in.h>
-
 #include <spdlog/spdlog.h>
 
-#include <mitosis/fork/user/agent/cache_layout.hpp>
+#include <mitosis/fork/user/agent/listen_address.hpp>
 #include <mitosis/fork/user/agent/session.hpp>
 #include <mitosis/fork/user/agent/worker.hpp>
 #include <mitosis/policy/parse.hpp>
@@ -24,34 +20,6 @@
 namespace mitosis::agent {
 
 namespace detail {
-
-/// "host" of "host:port" or "[v6]:port", and whether it stands for all addresses.
-inline std::string host_of(const std::string& listen) {
-  return listen.substr(0, listen.rfind(':'));
-}
-inline bool is_wildcard(const std::string& host) {
-  return host.empty() || host == "0.0.0.0" || host == "[::]" || host == "*";
-}
-
-/// The first address of this machine that others can reach; loopback where there is no other.
-inline std::string own_address() {
-  std::string found = "127.0.0.1";
-  ifaddrs* all = nullptr;
-  if (::getifaddrs(&all) != 0) return found;
-  for (const ifaddrs* a = all; a != nullptr; a = a->ifa_next) {
-    if (a->ifa_addr == nullptr || a->ifa_addr->sa_family != AF_INET) continue;
-    char text[NI_MAXHOST];
-    if (::getnameinfo(a->ifa_addr, sizeof(sockaddr_in), text, sizeof text, nullptr, 0,
-                      NI_NUMERICHOST) != 0) {
-      continue;
-    }
-    if (std::string_view(text).starts_with("127.")) continue;
-    found = text;
-    break;
-  }
-  ::freeifaddrs(all);
-  return found;
-}
 
 /// The cluster's secret; without a file one that nobody else has, so that only this machine is
 /// served.
@@ -214,61 +182,6 @@ inline std::string Worker::advertised() const {
   std::string host = detail::host_of(options.listen);
   if (detail::is_wildcard(host)) host = detail::own_address();
   return host + ":" + std::to_string(table.port.load());
-}
-
-/// The children of a worker that died: each sleeps in its next fault until it is served again. One
-/// that cannot be served is ended, for it would sleep for ever.
-inline void Worker::adopt_children() {
-  // All of them first: those that are adopted fork at once, and what they fork has a pager.
-  std::vector<ChildSlot*> orphans;
-  for (ChildSlot& slot : table.children) {
-    if (slot.state.load() == static_cast<std::uint32_t>(SlotState::live)) orphans.push_back(&slot);
-  }
-  for (ChildSlot* const orphan : orphans) {
-    ChildSlot& slot = *orphan;
-    const auto adopt = [&]() -> Result<void> {
-      auto bytes = read_all(slot.descriptor_fd);
-      if (!bytes) return bytes.error();
-      auto image = images.get({slot.machine, slot.handler, slot.generation},
-                              std::move(bytes).value(), slot.policy);
-      if (!image) return image.error();
-      peers->learn_addresses((*image)->view());
-      auto policy = parse_policy(slot.policy, std::strlen(slot.policy));
-      if (!policy) return policy.error();
-      std::shared_ptr<LocalCache> cache;
-      std::vector<std::uint32_t> carried;
-      for (std::uint32_t i = 0; i < ChildSlot::max_carried; ++i) {
-        if ((slot.carried[i / 64] >> (i % 64) & 1) != 0) carried.push_back(i);
-      }
-      if (slot.cache_fd >= 0) {
-        auto full = restore::layout((*image)->view(), {.cache_local = true, .carried = {}});
-        if (!full) return full.error();
-        auto places = places_of(*full);
-        if (!places) return places.error();
-        auto attached = caches.attach({slot.machine, slot.handler, slot.generation}, *places,
-                                      UniqueFd(::fcntl(slot.cache_fd, F_DUPFD_CLOEXEC, 0)),
-                                      UniqueFd(::fcntl(slot.cache_index_fd, F_DUPFD_CLOEXEC, 0)),
-                                      static_cast<std::uint64_t>(tcp::monotonic_now()));
-        if (!attached) return attached.error();
-        cache = *attached;
-      }
-      auto mappings =
-          restore::layout((*image)->view(), {cache != nullptr, Span<const std::uint32_t>(carried)});
-      if (!mappings) return mappings.error();
-      Pager::Newcomer newcomer{&slot, *image, *policy, cache,
-                               std::make_shared<const MemfdRanges>(memfd_ranges(*mappings))};
-      return pager_of((*image)->name()).adopt(newcomer, false);
-    };
-    if (auto r = adopt(); !r) {
-      spdlog::error("child {} cannot be served any more and is ended: {}", slot.pid,
-                    describe(r.error()));
-      // Without its number it cannot be ended: the slot keeps its userfaultfd open, so that it
-      // sleeps rather than reads zeros.
-      if (slot.pidfd < 0) continue;
-      ::syscall(SYS_pidfd_send_signal, slot.pidfd, SIGKILL, nullptr, 0);
-      table.forget(slot);
-    }
-  }
 }
 
 inline std::chrono::milliseconds Worker::tick() const noexcept {

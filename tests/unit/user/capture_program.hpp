@@ -3,11 +3,13 @@
 // (tests). It stands for a parent that waits in prepare, or for a parked shadow.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <mitosis/base/describe.hpp>
 #include <mitosis/base/unique_fd.hpp>
 #include <mitosis/fork/user/capture/capture.hpp>
 
@@ -66,6 +68,14 @@ class StoppedProgram {
   pid_t pid_ = -1;
   bool stopped_ = false;
 };
+
+/// Checks a program that has done `setup`; the sentence that a user would read, or "".
+inline std::string refusal(const std::function<void()>& setup) {
+  const StoppedProgram program(setup);
+  EXPECT_TRUE(program.stopped());
+  const auto facts = check_parent(program.pid());
+  return facts ? "" : describe(facts.error());
+}
 
 /// What a shadow would have said; enough for a descriptor that parses.
 inline local::ShadowFacts plausible_facts(pid_t pid) {

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <vector>
 
 namespace mitosis::capture {
@@ -25,7 +26,8 @@ inline constexpr std::int64_t remote_patience_seconds = 3;
 struct InsideAnswer {
   std::uint64_t altstack_base, altstack_flags, altstack_bytes;  ///< stack_t
   std::uint64_t clear_child_tid;
-  std::int64_t altstack_result, tid_result;
+  std::int64_t altstack_result, tid_result, name_result;
+  char name[16];  ///< with its zero
   std::uint64_t done;
 };
 
@@ -70,7 +72,11 @@ class Inside {
           {SYS_sigaltstack, {0, answer}, answer + offsetof(InsideAnswer, altstack_result)},
           {SYS_prctl,
            {PR_GET_TID_ADDRESS, answer + offsetof(InsideAnswer, clear_child_tid)},
-           answer + offsetof(InsideAnswer, tid_result)}};
+           answer + offsetof(InsideAnswer, tid_result)},
+          // Told in no time here; /proc's comm would be opened while all stand still.
+          {SYS_prctl,
+           {PR_GET_NAME, answer + offsetof(InsideAnswer, name)},
+           answer + offsetof(InsideAnswer, name_result)}};
       if (i == 0) ops.insert(ops.end(), of_leader.begin(), of_leader.end());
       const std::uint64_t first = space.put(ops[0], ops.size());
       slots_.push_back(
@@ -118,6 +124,8 @@ class Inside {
       record.altstack_bytes = answer.altstack_bytes;
     }
     if (answer.tid_result == 0) record.clear_child_tid = answer.clear_child_tid;
+    static_assert(sizeof record.name == sizeof answer.name);
+    if (answer.name_result == 0) std::memcpy(record.name, answer.name, sizeof record.name);
   }
 
   std::vector<InsideAnswer> answers_;
@@ -127,7 +135,7 @@ class Inside {
 
 /// Room that the questions take, for each thread.
 inline std::size_t inside_bytes(std::size_t xstate_bytes) noexcept {
-  return sizeof(InsideAnswer) + 2 * sizeof(RemoteOp) + sizeof(RemoteSlot) + 1024 + xstate_bytes;
+  return sizeof(InsideAnswer) + 3 * sizeof(RemoteOp) + sizeof(RemoteSlot) + 1024 + xstate_bytes;
 }
 
 }  // namespace mitosis::capture

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 // read_thread: what can be learned of a held thread from outside. World: user.
-// The alternative stack and clear_child_tid are told to the thread itself only: see remote_space.
+// The alternative stack, clear_child_tid and, cheaply, its name are told to the thread itself:
+// inside.hpp.
 #pragma once
 
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <fmt/format.h>
 
 #include <mitosis/fork/user/arch/arch.hpp>
 #include <mitosis/fork/user/arch/trace.hpp>
@@ -16,7 +15,6 @@
 #include <mitosis/fork/user/capture/trace/seccomp_filters.hpp>
 #include <mitosis/fork/user/capture/trace/traced_thread.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstring>
 #include <ctime>
@@ -41,13 +39,13 @@ struct RseqSection {
 /// signal frame with room for components that a thread does not have is refused by the kernel.
 inline Result<std::vector<std::uint8_t>> read_xstate(const TracedThread& thread,
                                                      const arch::XstateLayout& layout) {
-  std::vector<std::uint8_t> area(1u << 14);
+  std::array<std::uint8_t, 1u << 14> area;  // the kernel says how much of it there is
   iovec part = {area.data(), area.size()};
   if (thread.ask(PTRACE_GETREGSET, NT_X86_XSTATE, &part) != 0) {
     return Error(Errc::system_call_failed, "NT_X86_XSTATE", errno).in("trace");
   }
-  area.resize(layout.used(Bytes(area.data(), part.iov_len)));
-  return area;
+  const std::size_t used = layout.used(Bytes(area.data(), part.iov_len));
+  return std::vector<std::uint8_t>(area.data(), area.data() + used);
 }
 
 /// `memory` is a /proc/PID/mem. False where that is not mapped.
@@ -136,11 +134,6 @@ inline Result<ThreadState> read_thread(TracedThread& thread, int memory, int tas
   abort_restartable_sequence(thread, memory, record);
   arch::write_registers(registers_of_copy(thread, memory), record);
   if (Result<void> ok = read_scheduler(thread.tid(), state.scheduling); !ok) return ok.error();
-  const auto name = read_at(tasks, fmt::format("{}/comm", thread.tid()).c_str(), 64);
-  if (!name) return name.error();
-  std::string_view text = view(*name);
-  text = take_until(text, '\n').substr(0, sizeof(record.name) - 1);
-  std::copy(text.begin(), text.end(), record.name);
   return state;
 }
 

@@ -166,7 +166,7 @@ inline Result<void> read_frozen(int file, const CapturerNote& note, capture::Fro
   const int high_socket = ::fcntl(socket, F_DUPFD, 10), high_file = ::fcntl(file, F_DUPFD, 10);
   if (::dup2(high_socket, 3) != 3 || ::dup2(high_file, 4) != 4) ::_exit(1);
   ::close_range(5, ~0u, 0);
-  ::setsid();
+  ::setpgid(0, 0);  // no session, a new group to the scheduler (sched(7), autogroup): it would wait
   ::prctl(PR_SET_NAME, "mitosis-capture");
   (void)::setpriority(PRIO_PROCESS, 0, -20);  // a process stands still for it
   // The last that a machine without memory should end: a target may be half-way.

@@ -146,7 +146,7 @@ class ShadowReaper {
     sigfillset(&all);
     ::sigprocmask(SIG_SETMASK, &all, nullptr);
     ::close_range(3, ~0u, 0);
-    ::setsid();
+    ::setpgid(0, 0);
     ::prctl(PR_SET_NAME, "mitosis-reap");
     const auto limit = Clock::now() + std::chrono::seconds(2);  // the rest comes again
     for (const auto& [parent, child] : zombies) {

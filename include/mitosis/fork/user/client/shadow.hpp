@@ -83,8 +83,7 @@ inline void gather(const ShadowOrders& orders, const arch::Context& context,
 [[noreturn, gnu::noinline]] inline void live_as_shadow(const ShadowOrders& orders,
                                                        const arch::Context& context) noexcept {
   using arch::raw_syscall;
-  // 1. Nobody else's terminal, pipe or socket may depend on the shadow.
-  (void)raw_syscall(SYS_setsid);
+  // 1. Nobody else's pipe or socket may depend on the shadow.
   (void)raw_syscall(SYS_close_range, 0u, ~0u, 0);
   // 2. What only this process can tell. Before the agent is woken: it is busy with the parent.
   ShadowPacket packet;
@@ -99,7 +98,10 @@ inline void gather(const ShadowOrders& orders, const arch::Context& context,
   if (raw_syscall(SYS_connect, lifeline, &orders.agent, sizeof(orders.agent)) == 0) {
     const long sent =
         raw_syscall(SYS_sendto, lifeline, &packet, sizeof(packet), MSG_NOSIGNAL, nullptr, 0);
-    // 4. Nothing but waiting for the end.
+    // 4. Nor a terminal. Not before: a new session is a new group to the scheduler (sched(7),
+    // autogroup), which on a busy machine may wait for seconds until it runs at all.
+    (void)raw_syscall(SYS_setsid);
+    // 5. Nothing but waiting for the end.
     char ignored[8];
     while (sent == static_cast<long>(sizeof(packet))) {
       const long n = raw_syscall(SYS_read, lifeline, ignored, sizeof(ignored));

@@ -51,8 +51,7 @@ inline void put_shadow_ops(RemoteSpace& space, const Lifeline& lifeline, RemoteS
   const auto add = [&ops, ignored](long number, std::array<std::uint64_t, 6> arguments) {
     ops.push_back({static_cast<std::uint64_t>(number), arguments, ignored});
   };
-  // 1. Nobody else's terminal, pipe or socket may depend on the shadow.
-  add(SYS_setsid, {});
+  // 1. Nobody else's pipe or socket may depend on the shadow.
   add(SYS_close_range, {0, ~0u, 0});
   // 2. What only this process can tell.
   add(SYS_brk, {0});
@@ -69,7 +68,10 @@ inline void put_shadow_ops(RemoteSpace& space, const Lifeline& lifeline, RemoteS
   add(SYS_setsockopt, {socket, SOL_SOCKET, SO_SNDTIMEO, patience_at, sizeof(patience)});
   add(SYS_connect, {socket, agent_at, sizeof(lifeline.agent)});
   add(SYS_sendto, {socket, packet_at, packet.size(), MSG_NOSIGNAL});
-  // 4. Then the code waits for its end.
+  // 4. Nor a terminal. Last, for a new session is a new group to the scheduler (sched(7),
+  // autogroup), which on a busy machine may wait for seconds until it runs at all.
+  add(SYS_setsid, {});
+  // 5. Then the code waits for its end.
   slot.shadow_first = space.put(ops[0], ops.size());
   slot.shadow_end = slot.shadow_first + ops.size() * sizeof(RemoteOp);
 }

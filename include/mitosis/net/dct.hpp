@@ -41,6 +41,9 @@ class DctPool {
   void finish(std::uint32_t endpoint, std::uint32_t requests) noexcept {
     Slot& slot = slots_[endpoint];
     slot.in_flight -= requests < slot.in_flight ? requests : slot.in_flight;
+    // Drained: whoever waits for an initiator can have this one. Else two destinations that both
+    // have had their quantum would wait for each other beside idle initiators.
+    if (slot.in_flight == 0) slot.served = 0;
   }
   void release(std::uint32_t endpoint) noexcept { slots_[endpoint] = Slot{}; }
   [[nodiscard]] std::uint32_t bound(Destination d) const noexcept {
@@ -56,7 +59,7 @@ class DctPool {
     Destination destination;
     bool bound = false;
     std::uint32_t in_flight = 0;
-    std::uint32_t served = 0;     ///< since it was bound
+    std::uint32_t served = 0;     ///< since it was last idle
     std::uint64_t last_used = 0;  ///< of use_, 0: never
   };
 

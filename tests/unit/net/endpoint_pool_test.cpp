@@ -109,6 +109,21 @@ TEST(DctPool, AnInitiatorDrainsAfterItsQuantumOnlyWhileOthersWait) {
   EXPECT_EQ(pool.admit(demand(2), true).kind, Grant::bind);
 }
 
+TEST(DctPool, DestinationsThatHaveHadTheirQuantumDoNotWaitForEachOther) {
+  DctPool<8> pool;
+  Grant grants[2];
+  for (std::uint32_t peer = 0; peer < 2; ++peer) {
+    for (std::uint32_t i = 0; i < DctPool<>::quantum; ++i) {
+      grants[peer] = pool.admit(demand(peer), true);
+    }
+    EXPECT_EQ(pool.admit(demand(peer), true).kind, Grant::wait);
+  }
+  for (const Grant& grant : grants) pool.finish(grant.endpoint, DctPool<>::quantum);
+  for (std::uint32_t peer = 0; peer < 2; ++peer) {
+    EXPECT_EQ(pool.admit(demand(peer), true).kind, Grant::go);
+  }
+}
+
 TEST(DctPool, AnInitiatorTakesNoMoreThanItsSendQueue) {
   DctPool<8> pool;
   pool.admit(demand(1), false);

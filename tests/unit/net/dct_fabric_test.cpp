@@ -2,6 +2,7 @@
 // VerbsFabric<DCT> on devices of memory: what its owner tells, the doors that a read takes, what
 // goes the second way and when; the life of a parent's doors.
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <mitosis/net/verbs/dct/dct_reads.hpp>
@@ -220,6 +221,22 @@ TEST_F(DctFabric, AReadOverTwoAreasTakesTheDoorOfEach) {
   EXPECT_EQ(end_of(1), Errc::ok);
   EXPECT_TRUE(right(1, 1, 3 * page));
   EXPECT_EQ(device_.doorbells, doorbells + 2) << "two targets";
+}
+
+/// Or whoever sleeps on it would never sleep again.
+TEST_F(DctFabric, WithNothingUnderWayItIsNotReadable) {
+  learn(1);
+  device_.hold_up = 1;
+  post(request(1, 1, 0));
+  const int before = device_.arms;
+  poll();
+  ASSERT_GT(device_.arms, before) << "it may be slept on";
+  device_.hold_up = 0;
+  EXPECT_EQ(end_of(1), Errc::ok);
+  pollfd waiting{fabric_->wait_fd(), POLLIN, 0};
+  const Time late = tcp::deadline_in(10'000);
+  while (::poll(&waiting, 1, 0) > 0 && tcp::monotonic_now() < late) poll();
+  EXPECT_EQ(::poll(&waiting, 1, 0), 0);
 }
 
 TEST_F(DctFabric, HundredsOfPeersAreReadThroughTheSameInitiators) {

@@ -39,16 +39,18 @@ class RcReads {
   }
   void flush(Time now) { lanes_.flush(now); }
   void poll(Time now) {
-    if (armed_ && channel_.drain() > 0) {
+    // With nothing to do too: an event may be of a completion that was taken before it was told
+    // of, and a channel that is left readable would wake the caller for ever.
+    if ((armed_ || !busy()) && channel_.drain() > 0) {
       // Of which lane is not told, and it may have nothing to do by now.
       lanes_.for_each([](ReadLane& lane) { lane.disarm(); });
       armed_ = false;
     }
-    bool any = false;
-    for (const std::uint32_t endpoint : lanes_.hot()) any = lanes_[endpoint].poll(now) || any;
+    const std::size_t before = context_->done.size();
+    for (const std::uint32_t endpoint : lanes_.hot()) lanes_[endpoint].poll(now);
     lanes_.expire(now);
     // Nothing came: the caller may sleep. What came between the look and the arming is taken now.
-    if (!any && context_->options.events) {
+    if (context_->done.size() == before && context_->options.events) {
       for (const std::uint32_t endpoint : lanes_.hot()) {
         if (lanes_[endpoint].armed()) continue;
         lanes_[endpoint].arm(now);

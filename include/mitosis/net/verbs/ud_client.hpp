@@ -48,13 +48,14 @@ class UdClient : public rpc::Calls<UdClient> {
   UdClient& operator=(const UdClient&) = delete;
   ~UdClient() { close(); }
 
-  /// Ends the session (the peer is told) and the call in progress (shutting_down), for good.
+  /// Ends the session (the peer is told) and the call in progress (shutting_down), for good. Waits
+  /// up to a second for the peer's word, unless it was silent just before.
   void close() {
     closing_.store(true);
     const auto turn = calls_.take(std::chrono::milliseconds(1000));
     if (!turn || !session_) return;
     session_->close(tcp::monotonic_now());
-    static_cast<void>(run(tcp::deadline_in(1000), [this] {
+    static_cast<void>(run(silent_ ? tcp::monotonic_now() : tcp::deadline_in(1000), [this] {
       return session_->state() == rpc::ud::ClientSession::State::ended;
     }));
     session_.reset();
@@ -133,6 +134,7 @@ class UdClient : public rpc::Calls<UdClient> {
   std::uint64_t number_ = 0;     ///< of the last call
   std::uint64_t last_sent_ = 0;  ///< the last call that (perhaps) reached the wire
   std::optional<rpc::ud::ClientSession> session_;
+  bool silent_ = false;  ///< no reply came in the last call's time
   std::atomic<bool> closing_{false};
 };
 
@@ -161,6 +163,7 @@ inline Result<std::vector<std::uint8_t>> UdClient::exchange(
       reply = session_->take_reply();
       return reply || closing_.load() || session_->state() != State::ready;
     });
+    silent_ = !reply && !ran.ok();
     if (reply) return std::move(*reply);
     session_->abandon();
     if (!ran.ok()) return ran.error();

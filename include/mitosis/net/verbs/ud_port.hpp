@@ -102,6 +102,7 @@ class UdPort {
   Result<void> start();
   Result<void> connect_nothing();
   Result<AddressHandle*> handle(const rpc::ud::Way& to);
+  [[nodiscard]] Result<void> reap_until(std::uint32_t free);
 
   [[nodiscard]] std::uint8_t* receive_buffer(std::uint32_t number) noexcept {
     return memory_.data() + std::size_t{number} * (grh_bytes + datagram_bytes_);
@@ -138,13 +139,14 @@ class UdPort {
     ibv_wc done[16];
     const Result<std::size_t> got = sent_->poll(Span<ibv_wc>(done));
     if (!got.ok()) return got.error();
+    Result<void> failed;
     for (std::size_t i = 0; i < *got; ++i) {
       free_.push_back(static_cast<std::uint32_t>(done[i].wr_id));
-      if (done[i].status != IBV_WC_SUCCESS) {
-        return Error(Errc::connection_lost, words(done[i].status)).in("send datagrams");
+      if (done[i].status != IBV_WC_SUCCESS && failed.ok()) {
+        failed = Error(Errc::connection_lost, words(done[i].status)).in("send datagrams");
       }
     }
-    return {};
+    return failed;
   }
 
   ChosenGid at_;
@@ -159,7 +161,8 @@ class UdPort {
   std::optional<MemoryRegion> region_;
   std::optional<EventChannel> channel_;
   std::optional<CompletionQueue> received_, sent_;
-  std::map<rpc::ud::Way, AddressHandle> handles_;
+  /// By port: a machine's queue pairs share one. Any stranger has us make one.
+  std::map<std::pair<Gid, std::uint16_t>, AddressHandle> handles_;
   std::optional<QueuePair> queue_;
 };
 
@@ -231,9 +234,13 @@ inline Result<void> UdPort::connect_nothing() {
 }
 
 inline Result<AddressHandle*> UdPort::handle(const rpc::ud::Way& to) {
-  if (const auto known = handles_.find(to); known != handles_.end()) return &known->second;
-  // A handle must outlive what was sent with it.
-  if (handles_.size() >= max_handles && free_.size() == sends_) handles_.clear();
+  const std::pair port(to.gid, to.lid);
+  if (const auto known = handles_.find(port); known != handles_.end()) return &known->second;
+  if (handles_.size() >= max_handles) {
+    // A handle must outlive what was sent with it.
+    if (Result<void> sent = reap_until(sends_); !sent.ok()) return sent.error();
+    handles_.clear();
+  }
   ibv_ah_attr way = {};
   way.is_global = 1;
   std::memcpy(way.grh.dgid.raw, to.gid.data(), to.gid.size());
@@ -243,13 +250,11 @@ inline Result<AddressHandle*> UdPort::handle(const rpc::ud::Way& to) {
   way.port_num = at_.port;
   Result<AddressHandle> made = AddressHandle::make(*domain_, way);
   if (!made.ok()) return made.error();
-  return &handles_.emplace(to, std::move(made).value()).first->second;
+  return &handles_.emplace(port, std::move(made).value()).first->second;
 }
 
-inline Result<void> UdPort::send(const rpc::ud::Way& to, Bytes datagram) {
-  if (datagram.size() > datagram_bytes_) return Error(Errc::limit_exceeded, "a datagram");
-  Result<AddressHandle*> way = handle(to);
-  if (!way.ok()) return way.error();
+/// Waits until so many send buffers are free.
+inline Result<void> UdPort::reap_until(std::uint32_t free) {
   // A device that sends nothing for a second is broken.
   const Time deadline = tcp::deadline_in(1000);
   do {
@@ -257,7 +262,15 @@ inline Result<void> UdPort::send(const rpc::ud::Way& to, Bytes datagram) {
     if (tcp::monotonic_now() >= deadline) {
       return Error(Errc::connection_lost, "the device does not send").in("send datagrams");
     }
-  } while (free_.empty());
+  } while (free_.size() < free);
+  return {};
+}
+
+inline Result<void> UdPort::send(const rpc::ud::Way& to, Bytes datagram) {
+  if (datagram.size() > datagram_bytes_) return Error(Errc::limit_exceeded, "a datagram");
+  Result<AddressHandle*> way = handle(to);
+  if (!way.ok()) return way.error();
+  if (Result<void> room = reap_until(1); !room.ok()) return room;
   const std::uint32_t buffer = free_.back();
   std::memcpy(send_buffer(buffer), datagram.data(), datagram.size());
   ibv_sge piece{reinterpret_cast<std::uint64_t>(send_buffer(buffer)),

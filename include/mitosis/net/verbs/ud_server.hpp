@@ -111,6 +111,7 @@ class UdServer {
 
   void serve();
   void sleep();
+  void give_up(const Error& why);
   bool take_packets();
   void take_replies();
   void send_all();
@@ -183,15 +184,19 @@ inline void UdServer::serve() {
   send_all();
 }
 
+/// The device has gone: nobody can be served, and nobody told.
+inline void UdServer::give_up(const Error& why) {
+  if (options_.on_refusal && !closing_.load()) options_.on_refusal(why);
+  end_workers();
+  closing_.store(true);
+}
+
 inline bool UdServer::take_packets() {
   const Result<std::size_t> came = port_->receive([this](const rpc::ud::Way& from, Bytes datagram) {
     sessions_.on_datagram(from, datagram, tcp::monotonic_now());
   });
   if (!came.ok()) {
-    // The device has gone: nobody can be served, and nobody told.
-    if (options_.on_refusal) options_.on_refusal(came.error());
-    end_workers();
-    closing_.store(true);
+    give_up(came.error());
     return false;
   }
   std::vector<rpc::ud::ReadyCall> calls = sessions_.take_calls();
@@ -228,12 +233,13 @@ inline void UdServer::take_replies() {
 inline void UdServer::send_all() {
   for (const rpc::ud::OutgoingDatagram& out : sessions_.take_output()) {
     // What cannot be sent is lost; its caller asks again, or gives up in its time.
-    static_cast<void>(port_->send(out.to, Bytes(out.bytes.data(), out.bytes.size())));
+    const Result<void> sent = port_->send(out.to, Bytes(out.bytes.data(), out.bytes.size()));
+    if (!sent.ok() && sent.code() == Errc::connection_lost) return give_up(sent.error());
   }
 }
 
 inline void UdServer::sleep() {
-  if (!port_->arm().ok()) return;
+  if (Result<void> armed = port_->arm(); !armed.ok()) return give_up(armed.error());
   if (take_packets()) {
     send_all();
     return;

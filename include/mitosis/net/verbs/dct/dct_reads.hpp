@@ -74,6 +74,7 @@ class DctReads {
       armed_ = device_->arm().ok();
       if (collect(now)) armed_ = false;
     }
+    if (!busy()) device_->drain();
   }
   void forget(MachineId peer) {
     for (Slot& slot : slots_) slot.forgotten |= slot.parts > 0 && slot.request.peer == peer;

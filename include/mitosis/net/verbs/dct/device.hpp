@@ -39,7 +39,9 @@ struct DcEnd {
 /// destroyed; handles say the way to a port. All three are move-only owners.
 /// `post` hands reads of one target to an initiator with one doorbell; each ends once in `poll`. An
 /// initiator that had an error takes nothing until `reset`, after which nothing of before lands.
-/// After `arm` the next end makes `fd` readable; poll once more before sleeping on it.
+/// After `arm` the next end makes `fd` readable; poll once more before sleeping on it. `drain`
+/// makes it unreadable: who has nothing under way any more would be woken for ever by an end that
+/// it has polled before it was told of.
 template <class D>
 concept DcDevice = requires(D d, typename D::Initiator& initiator, const typename D::Target& target,
                             const typename D::Handle& handle, const DcPort& port, std::uint64_t key,
@@ -52,6 +54,7 @@ concept DcDevice = requires(D d, typename D::Initiator& initiator, const typenam
   { d.post(initiator, handle, number, key, work) } -> std::same_as<Result<void>>;
   { d.poll(ends) } -> std::same_as<std::size_t>;
   { d.arm() } -> std::same_as<Result<void>>;
+  { d.drain() } -> std::same_as<void>;
   { d.fd() } -> std::same_as<int>;
 };
 static_assert(!DcDevice<int>);

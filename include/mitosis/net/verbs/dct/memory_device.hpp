@@ -3,6 +3,9 @@
 // For tests and benchmarks of what decides: they count what is made, and fail as they are told to.
 #pragma once
 
+#include <sys/eventfd.h>
+
+#include <mitosis/base/unique_fd.hpp>
 #include <mitosis/net/verbs/dct/device.hpp>
 
 #include <algorithm>
@@ -157,14 +160,22 @@ class MemoryDevice {
       if (status != Errc::ok && !flushed) broken_.push_back(p.initiator);
       ends[count++] = {p.work.id, status};
     }
+    // As late as a device may: they have been polled before they are told of.
+    if (count > 0 && std::exchange(armed_, false)) (void)::eventfd_write(told_.get(), 1);
     return count;
   }
 
   Result<void> arm() {
+    drain();
     ++arms;
+    armed_ = true;
     return {};
   }
-  [[nodiscard]] int fd() const { return -1; }  ///< is polled
+  void drain() {
+    eventfd_t times = 0;
+    (void)::eventfd_read(told_.get(), &times);
+  }
+  [[nodiscard]] int fd() const { return told_.get(); }
 
   // Watched and set by tests.
   Counted::Living initiators = std::make_shared<std::set<std::uint64_t>>();
@@ -192,6 +203,8 @@ class MemoryDevice {
   DcPort self_;
   std::deque<Posted> posted_;
   std::vector<std::uint64_t> broken_;
+  UniqueFd told_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  bool armed_ = false;
 };
 static_assert(DcDevice<MemoryDevice>);
 

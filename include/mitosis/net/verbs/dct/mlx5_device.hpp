@@ -165,6 +165,7 @@ class Mlx5Device {
     channel_.drain();
     return queue_.arm();
   }
+  void drain() noexcept { channel_.drain(); }
   [[nodiscard]] int fd() const noexcept { return channel_.fd(); }
   /// Where its targets are reached.
   [[nodiscard]] DcPort port() const noexcept {

@@ -19,10 +19,17 @@ static bool is_marked(struct page* page) {
 
 // -- page tables ---------------------------------------------------------------------------------
 
-static bool add(struct mitosis_capture* c, struct page* page, unsigned long address) {
-  if (c->page_count == c->room) return false;
-  c->pages[c->page_count] = page;
-  c->numbers[c->page_count++] = address >> PAGE_SHIFT;
+// The pages of [first, end), which have just been added, belong together. False: no room.
+static bool note(struct mitosis_capture* c, unsigned long first, unsigned long end) {
+  const u64 number = first >> PAGE_SHIFT;
+
+  if (end <= first) return true;
+  if (number != c->next) {
+    if (c->run_count == c->run_room) return false;
+    c->runs[c->run_count++] = (struct mitosis_run){number, 0};
+  }
+  c->next = end >> PAGE_SHIFT;
+  c->runs[c->run_count - 1].count += c->next - number;
   return true;
 }
 
@@ -30,42 +37,73 @@ static bool add(struct mitosis_capture* c, struct page* page, unsigned long addr
 static bool is_shared(const struct vm_area_struct* vma) {
   return (vma->vm_flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE);
 }
-static bool is_copied(const struct vm_area_struct* vma) {
-  return is_shared(vma) || mitosis_core_copies();
+
+// Of an entry without a page to take: whether one must be brought.
+static bool is_missing(const struct vm_area_struct* vma, unsigned long address, pte_t pte) {
+  if (pte_none(pte)) return mitosis_has_bytes(vma, address);
+  return !pte_present(pte) || !is_zero_pfn(pte_pfn(pte));
 }
 
-// 0: go on behind it. 1: `address` must be brought first. -ENOMEM: no room.
-static int take_pte(struct mitosis_capture* c, struct vm_area_struct* vma, unsigned long address,
-                    pte_t* entry) {
-  bool changes = is_copied(vma);
-  pte_t pte = *entry;
-  struct page* page;
+static bool is_anonymous(const struct folio* folio) {
+  return ((unsigned long)folio->mapping & PAGE_MAPPING_FLAGS) == PAGE_MAPPING_ANON;  // nor KSM's
+}
 
-  if (pte_none(pte)) return mitosis_has_bytes(vma, address);
-  if (!pte_present(pte)) return 1;
-  if (is_zero_pfn(pte_pfn(pte))) return 0;
-  if (pte_special(pte) || !pfn_valid(pte_pfn(pte))) return 1;
-  page = pte_page(pte);
-  if (!changes && PageAnon(page) && !PageKsm(page)) {
-    const bool exclusive = PageAnonExclusive(page);
+// The part of a page table from `*at` on, which is where it ends afterwards. 0, 1: `*at` must be
+// brought first, or -ENOMEM: no room. Most of what a prepare takes is in here: it is a page's only
+// pass, with two atomic operations.
+static int take_table(struct mitosis_capture* c, struct vm_area_struct* vma, unsigned long* at,
+                      unsigned long end, pte_t* entry, bool copied) {
+  const bool pinned = test_bit(MMF_HAS_PINNED, &vma->vm_mm->flags);
+  struct page **to = c->pages + c->page_count, **const full = c->pages + c->room;
+  unsigned long address = *at, first = address;
+  int result = 0;
 
-    if (exclusive && page_needs_cow_for_dma(vma, page)) {
-      changes = true;  // a device writes to it
-    } else {
-      if (pte_write(pte)) ptep_set_wrprotect(vma->vm_mm, address, entry);
-      if (exclusive) ClearPageAnonExclusive(page);
+  for (; address < end; address += PAGE_SIZE, entry++) {
+    const pte_t pte = *entry;
+    bool copy = copied;
+    struct folio* folio;
+    struct page* page;
+
+    if (!pte_present(pte) || pte_special(pte)) {
+      result = note(c, first, address) ? is_missing(vma, address, pte) : -ENOMEM;
+      first = address + PAGE_SIZE;
+      if (result) break;
+      continue;
     }
+    if (to == full) {
+      result = -ENOMEM;
+      break;
+    }
+    page = pte_page(pte);
+    folio = page_folio(page);
+    if (!copied && is_anonymous(folio)) {
+      const bool exclusive = PageAnonExclusive(page);
+
+      if (exclusive && pinned && page_needs_cow_for_dma(vma, page)) {
+        copy = true;  // a device writes to it
+      } else {
+        // Not atomic: its only thread is here. Of a kernel thread that writes there a dirty bit may
+        // be lost, which anonymous pages do not go by.
+        if (pte_write(pte)) native_set_pte(entry, pte_wrprotect(pte));
+        if (exclusive) ClearPageAnonExclusive(page);
+      }
+    }
+    *to++ = copy ? marked(page) : page;
+    folio_get(folio);
   }
-  if (!add(c, changes ? marked(page) : page, address)) return -ENOMEM;
-  get_page(page);
-  return 0;
+  if (!result && !note(c, first, address)) result = -ENOMEM;
+  c->page_count = to - c->pages;
+  *at = address;
+  return result;
 }
 
 // A huge page stays one in the parent; the child has its small ones.
 static int take_pmd(struct mitosis_capture* c, struct vm_area_struct* vma, unsigned long address,
-                    unsigned long end, pmd_t* entry) {
-  struct page* head = pmd_page(*entry);
-  unsigned long at;
+                    unsigned long end, pmd_t* entry, bool copied) {
+  struct page *head = pmd_page(*entry), *page = head + ((address & ~PMD_MASK) >> PAGE_SHIFT);
+  const u64 count = (end - address) >> PAGE_SHIFT;
+  const u64 fitting = min(count, c->room - c->page_count);
+  u64 i;
 
   if (!PageAnon(head) && !head->mapping) return 0;  // the huge zero page
   if (PageAnon(head) && !mitosis_core_copies()) {
@@ -76,13 +114,9 @@ static int take_pmd(struct mitosis_capture* c, struct vm_area_struct* vma, unsig
     pmdp_set_wrprotect(vma->vm_mm, address & PMD_MASK, entry);
     ClearPageAnonExclusive(head);
   }
-  for (at = address; at < end; at += PAGE_SIZE) {
-    struct page* page = head + ((at & ~PMD_MASK) >> PAGE_SHIFT);
-
-    if (!add(c, is_copied(vma) ? marked(page) : page, at)) return -ENOMEM;
-    get_page(page);
-  }
-  return 0;
+  for (i = 0; i < fitting; i++) c->pages[c->page_count++] = copied ? marked(page + i) : page + i;
+  folio_ref_add(page_folio(head), fitting);  // its pages' count
+  return fitting == count && note(c, address, end) ? 0 : -ENOMEM;
 }
 
 // 0, an error, or 1 with `*missing`, the first page that is to be brought.
@@ -90,8 +124,10 @@ int mitosis_take_mapping(struct mitosis_capture* c, struct vm_area_struct* vma,
                          unsigned long* missing) {
   struct mm_struct* mm = vma->vm_mm;
   unsigned long address = vma->vm_start, end;
+  const bool copied = is_shared(vma) || mitosis_core_copies();
   int result = 0;
 
+  c->next = ~0ull;  // a run lies in one mapping
   for (; !result && address < vma->vm_end; address = end) {
     pgd_t* pgd = pgd_offset(mm, address);
     p4d_t* p4d = NULL;
@@ -108,15 +144,12 @@ int mitosis_take_mapping(struct mitosis_capture* c, struct vm_area_struct* vma,
       result = 1;
     } else if (pmd && pmd_trans_huge(*pmd)) {
       lock = pmd_lock(mm, pmd);
-      result = take_pmd(c, vma, address, end, pmd);
+      result = take_pmd(c, vma, address, end, pmd, copied);
       spin_unlock(lock);
     } else if (pmd) {
-      pte_t *first = pte_offset_map_lock(mm, pmd, address, &lock), *pte = first;
+      pte_t* first = pte_offset_map_lock(mm, pmd, address, &lock);
 
-      while (!(result = take_pte(c, vma, address, pte)) && address + PAGE_SIZE < end) {
-        address += PAGE_SIZE;
-        pte++;
-      }
+      result = take_table(c, vma, &address, end, first, copied);
       pte_unmap_unlock(first, lock);
     } else {
       result = mitosis_has_bytes(vma, address);

@@ -11,19 +11,19 @@
 
 #include "pages.h"
 
-enum { CHUNK = 256, MAX_ROUNDS = 1000 };
+enum { CHUNK = 256, MAX_ROUNDS = 1000, FEW_RUNS = 1000 };
 
 static void drop_pages(struct mitosis_capture* c) {
   u64 i;
 
   for (i = 0; i < c->page_count; i++) put_page(mitosis_plain_page(c->pages[i]));
-  c->page_count = 0;
+  c->page_count = c->run_count = 0;
 }
 
 void mitosis_capture_drop(struct mitosis_capture* c) {
   drop_pages(c);
   mitosis_free(c->pages);
-  mitosis_free(c->numbers);
+  mitosis_free(c->runs);
   mitosis_free(c->vmas);
   memset(c, 0, sizeof(*c));
 }
@@ -150,13 +150,14 @@ static int take_all(struct mitosis_capture* c, struct mm_struct* mm, unsigned lo
   return result ? result : mitosis_copy_marked(c);
 }
 
-static int grow(struct mitosis_capture* c, u64 room) {
+static int make_room(struct mitosis_capture* c, u64 pages, u64 runs) {
   mitosis_free(c->pages);
-  mitosis_free(c->numbers);
-  c->pages = mitosis_zalloc(room * sizeof(*c->pages));
-  c->numbers = mitosis_zalloc(room * sizeof(*c->numbers));
-  c->room = room;
-  return c->pages && c->numbers ? 0 : -ENOMEM;
+  mitosis_free(c->runs);
+  c->pages = mitosis_shim_allocate(pages * sizeof(*c->pages));
+  c->runs = mitosis_shim_allocate(runs * sizeof(*c->runs));
+  c->room = pages;
+  c->run_room = runs;
+  return c->pages && c->runs ? 0 : -ENOMEM;
 }
 
 int mitosis_capture_pages(struct mitosis_capture* c) {
@@ -167,7 +168,7 @@ int mitosis_capture_pages(struct mitosis_capture* c) {
 
   if (!chunk) return -ENOMEM;
   result = bring_all(mm, chunk);
-  if (!result) result = grow(c, get_mm_rss(mm) + 1024);
+  if (!result) result = make_room(c, get_mm_rss(mm) + 1024, mm->map_count + FEW_RUNS);
   for (round = 0; !result; round++) {
     bool full;
 
@@ -176,12 +177,14 @@ int mitosis_capture_pages(struct mitosis_capture* c) {
       break;
     }
     result = take_all(c, mm, &missing);
-    full = result == -ENOMEM && c->page_count == c->room;
+    full = result == -ENOMEM && (c->page_count == c->room || c->run_count == c->run_room);
     mmap_write_unlock(mm);
     if (result == 0 || round == MAX_ROUNDS) break;
     if (full) {
+      const bool runs = c->run_count == c->run_room;
+
       drop_pages(c);
-      result = grow(c, c->room * 2);
+      result = make_room(c, runs ? c->room : c->room * 2, runs ? c->run_room * 4 : c->run_room);
     } else if (result == 1) {
       mmap_read_lock(mm);
       result = min(0l, bring(missing, missing + PAGE_SIZE, chunk));

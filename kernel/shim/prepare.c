@@ -38,8 +38,8 @@ static int encode(struct mitosis_prepared* prepared, struct mitosis_capture* cap
 
   image->vmas = capture->vmas;
   image->vma_count = capture->vma_count;
-  image->pages = capture->numbers;
-  image->page_count = capture->page_count;
+  image->runs = capture->runs;
+  image->run_count = capture->run_count;
   bytes = mitosis_core_encode(image, prepared->handler, generation, NULL, 0);
   prepared->descriptor = mitosis_zalloc(bytes);
   if (!prepared->descriptor) return -ENOMEM;

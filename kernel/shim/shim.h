@@ -115,15 +115,17 @@ int mitosis_machine_connect(u32 machine, const char* address);
 int mitosis_machine_find(u32 machine, struct sockaddr_in* address);
 void mitosis_machines_forget(void);
 
-// pages.c: the caller's memory. Fills vmas, pages and numbers; 0 or an error, and then nothing.
+// pages.c: the caller's memory. Fills vmas, pages and runs; 0 or an error, and then nothing.
 struct mitosis_capture {
   struct mitosis_vma* vmas;
   u64 vma_count;
   struct page** pages;
-  mitosis_u64* numbers;
   u64 page_count, room;
 };
 int mitosis_capture_pages(struct mitosis_capture* capture);
+  struct mitosis_run* runs;
+  u64 run_count, run_room;
+  u64 next;  // the page that would belong to the last run
 void mitosis_capture_drop(struct mitosis_capture* capture);
 
 // state.c: the caller's registers, signals and what else is no memory.

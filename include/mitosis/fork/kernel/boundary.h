@@ -49,6 +49,11 @@ struct mitosis_sigaction {
   mitosis_u64 handler, flags, restorer, mask;
 };
 
+// Pages, by their numbers, of one mapping.
+struct mitosis_run {
+  mitosis_u64 first, count;
+};
+
 // Pointers are the maker's: the capture's own arrays, or into decoded bytes.
 struct mitosis_image {
   struct mitosis_mm mm;
@@ -56,8 +61,8 @@ struct mitosis_image {
   struct mitosis_sigaction sigactions[64];
   struct mitosis_vma* vmas;  // ascending
   mitosis_u64 vma_count;
-  const mitosis_u64* pages;  // page numbers, ascending; the owner knows each by its index
-  mitosis_u64 page_count;
+  const struct mitosis_run* runs;  // ascending; the owner knows each page by its index in them
+  mitosis_u64 run_count;
   const void* xstate;
   mitosis_u64 xstate_bytes;
 };

@@ -13,19 +13,17 @@ namespace mitosis::kernel {
 inline constexpr unsigned image_sections = 9;
 
 inline void write_runs(descriptor::FlatWriter& out, const mitosis_image& image) noexcept {
-  mitosis_u64 vma = 0;
-  for (mitosis_u64 i = 0; i < image.page_count;) {
-    const mitosis_u64 first = image.pages[i];
-    while (image.vmas[vma].end <= first << page_shift) ++vma;
-    const mitosis_u64 end = image.vmas[vma].end >> page_shift;
-    mitosis_u64 count = 1;
-    while (i + count < image.page_count && image.pages[i + count] == first + count &&
-           first + count < end) {
-      ++count;
+  constexpr mitosis_u64 most = 1u << 31;  // a record counts in 32 bits
+  mitosis_u64 index = 0;
+  for (mitosis_u64 i = 0; i < image.run_count; ++i) {
+    mitosis_run run = image.runs[i];
+    while (run.count != 0) {
+      const mitosis_u64 count = run.count < most ? run.count : most;
+      out.add(descriptor::RunRecord{run.first, index, static_cast<std::uint32_t>(count),
+                                    static_cast<std::uint16_t>(descriptor::RunKind::remote), 0});
+      index += count;
+      run = {run.first + count, run.count - count};
     }
-    out.add(descriptor::RunRecord{first, i, static_cast<std::uint32_t>(count),
-                                  static_cast<std::uint16_t>(descriptor::RunKind::remote), 0});
-    i += count;
   }
 }
 

@@ -33,7 +33,7 @@ bool mitosis_is_alone(const char* what) {
 // Encodes it, and gives its pages to `prepared`.
 static int encode(struct mitosis_prepared* prepared, struct mitosis_capture* capture,
                   struct mitosis_image* image) {
-  u64 generation = get_random_u64();
+  const u64 generation = prepared->generation;
   u64 bytes;
 
   image->vmas = capture->vmas;
@@ -71,6 +71,7 @@ static int prepare(u64 handler, const void* holder, u32 lease_seconds, u8* key) 
   xstate = mitosis_zalloc(mitosis_xstate_bytes());
   if (!prepared || !image || !xstate) goto out;
   prepared->handler = handler;
+  prepared->generation = get_random_u64();
   prepared->holder = holder;
   prepared->keyed = key != NULL;
   if (key) {

@@ -2,7 +2,9 @@
 // A prepared parent. World: kernel.
 // Who resumes or pages from one has a reference; its pages go earlier, when it is revoked.
 #include <linux/highmem.h>
+#include <linux/ktime.h>
 #include <linux/pid.h>
+#include <linux/sched.h>
 
 #include "shim.h"
 
@@ -15,6 +17,8 @@ struct mitosis_prepared* mitosis_prepared_make(void) {
   prepared->uid = current_uid();
   prepared->euid = current_euid();
   prepared->pid = get_task_pid(current, PIDTYPE_TGID);
+  prepared->prepared_at = ktime_get_boottime_seconds();
+  get_task_comm(prepared->name, current);
   return prepared;
 }
 

@@ -53,13 +53,15 @@ bool mitosis_is_key(const u8* told, const u8* right);
 // prepared.c: a parent as of its prepare. Its pages are referenced: the parent's next write copies.
 struct mitosis_prepared {
   struct kref references;
-  u64 handler;
+  u64 handler, generation;
+  char name[TASK_COMM_LEN];
   bool keyed;  // else it was prepared by a call of the original's
   u8 key[MITOSIS_KEY_BYTES];
   kuid_t uid, euid;
   struct pid* pid;
   const void* holder;  // the open device file that it ends with; null: it stays
-  u64 lease_end;       // of ktime_get_boottime_seconds(); 0: none; under the table's lock
+  u64 prepared_at;     // of ktime_get_boottime_seconds(), as the next
+  u64 lease_end;       // 0: none; under the table's lock
   struct rw_semaphore lock;
   bool revoked;
   struct page** pages;  // null once it is revoked
@@ -121,11 +123,11 @@ struct mitosis_capture {
   u64 vma_count;
   struct page** pages;
   u64 page_count, room;
-};
-int mitosis_capture_pages(struct mitosis_capture* capture);
   struct mitosis_run* runs;
   u64 run_count, run_room;
   u64 next;  // the page that would belong to the last run
+};
+int mitosis_capture_pages(struct mitosis_capture* capture);
 void mitosis_capture_drop(struct mitosis_capture* capture);
 
 // state.c: the caller's registers, signals and what else is no memory.

@@ -161,8 +161,9 @@ static u32 pid_of(const struct mitosis_prepared* p) {
 static struct mitosis_entry entry_of(const struct mitosis_prepared* p) {
   const u64 now = ktime_get_boottime_seconds();
 
-  return (struct mitosis_entry){
+  struct mitosis_entry entry = {
       .handler = p->handler,
+      .generation = p->generation,
       .pages = p->page_count,
       .descriptor_bytes = p->descriptor_bytes,
       .pid = pid_of(p),
@@ -172,7 +173,10 @@ static struct mitosis_entry entry_of(const struct mitosis_prepared* p) {
                                             : 1,
       .flags = (p->keyed ? MITOSIS_IS_KEYED : 0) | (p->holder ? 0 : MITOSIS_IS_STAYING),
       .users = kref_read(&p->references) - 1,
+      .age_seconds = now - p->prepared_at,
   };
+  memcpy(entry.name, p->name, sizeof(entry.name));
+  return entry;
 }
 
 int mitosis_prepared_list(struct mitosis_list* list) {
@@ -182,6 +186,7 @@ int mitosis_prepared_list(struct mitosis_list* list) {
   int error = 0;
 
   list->count = 0;
+  strscpy_pad(list->policy, mitosis_core_policy(), sizeof(list->policy));
   mutex_lock(&table_lock);
   xa_for_each(&table, handler, prepared) {
     struct mitosis_entry entry;

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: MIT
-// `mitosis ps`: prepared parents and running children of this machine. World: user.
+// `mitosis ps`: prepared parents and running children of this machine, the agent's and the kernel
+// module's. World: user.
 #include <mitosis/fork/user/local/messages.hpp>
 
 #include <nlohmann/json.hpp>
 
 #include <chrono>
+#include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent_calls.hpp"
 #include "command.hpp"
 #include "option.hpp"
+#include "sources.hpp"
 #include "table.hpp"
 #include "values/show.hpp"
 
@@ -24,8 +29,14 @@ struct PsArguments {
   bool json = false;
 };
 
-nlohmann::json as_json(const local::ListRow& row) {
-  nlohmann::json out = {{"kind", row.kind == local::RowKind::parent ? "parent" : "child"},
+/// Whom a row is of.
+struct Row : local::ListRow {
+  const char* from = "agent";
+};
+
+nlohmann::json as_json(const Row& row) {
+  nlohmann::json out = {{"from", row.from},
+                        {"kind", row.kind == local::RowKind::parent ? "parent" : "child"},
                         {"pid", row.pid},
                         {"handler", static_cast<std::uint64_t>(row.handler)},
                         {"generation", static_cast<std::uint64_t>(row.generation)},
@@ -41,13 +52,13 @@ nlohmann::json as_json(const local::ListRow& row) {
   return out;
 }
 
-std::string as_table(const std::vector<local::ListRow>& rows) {
-  Table table({"KIND", ">PID", ">HANDLER", ">MACHINE", "STATE", "POLICY", ">UID", ">PAGES",
+std::string as_table(const std::vector<Row>& rows) {
+  Table table({"FROM", "KIND", ">PID", ">HANDLER", ">MACHINE", "STATE", "POLICY", ">UID", ">PAGES",
                ">MOVED", ">WIRE", ">AGE", "NAME"});
-  for (const local::ListRow& row : rows) {
+  for (const Row& row : rows) {
     const bool parent = row.kind == local::RowKind::parent;
     const bool elsewhere = row.machine != MachineId::none;
-    table.add({parent ? "parent" : "child", std::to_string(row.pid),
+    table.add({row.from, parent ? "parent" : "child", std::to_string(row.pid),
                std::to_string(static_cast<std::uint64_t>(row.handler)),
                elsewhere ? std::to_string(static_cast<std::uint32_t>(row.machine)) : "-", row.state,
                row.policy, std::to_string(row.owner_uid), std::to_string(row.pages_total),
@@ -57,17 +68,52 @@ std::string as_table(const std::vector<local::ListRow>& rows) {
   return table.text();
 }
 
+Result<void> add_agents(const local::Channel& agent, std::vector<Row>& rows) {
+  auto listed = list_all(agent, local::within(std::chrono::seconds(10)));
+  if (!listed) return listed.error();
+  for (local::ListRow& row : *listed) rows.push_back(Row{std::move(row)});
+  return {};
+}
+
+/// What has no number there, has none here: the module does not count pages by handler.
+Result<void> add_modules(const KernelModule& module, std::vector<Row>& rows) {
+  const auto listed = module.list();
+  if (!listed) return listed.error();
+  for (const mitosis_entry& entry : listed->entries) {
+    Row row;
+    row.from = "module";
+    row.pid = static_cast<std::int32_t>(entry.pid);
+    row.handler = HandlerId{entry.handler};
+    row.generation = Generation{entry.generation};
+    row.policy = listed->policy;
+    row.state = "ready";
+    row.name.assign(entry.name, ::strnlen(entry.name, sizeof entry.name));
+    row.owner_uid = entry.uid;
+    row.pages_total = entry.pages;
+    row.age_ms = entry.age_seconds * std::uint64_t{1000};
+    rows.push_back(std::move(row));
+  }
+  return {};
+}
+
 int run(const PsArguments& arguments) {
-  auto agent = local::connect(arguments.socket, std::chrono::seconds(5));
-  if (!agent) return fail("ps", agent.error());
-  const auto rows = list_all(*agent, local::within(std::chrono::seconds(10)));
-  if (!rows) return fail("ps", rows.error());
+  std::vector<Row> rows;
+  const auto sources = Sources::open(arguments.socket);
+  if (!sources) return fail("ps", sources.error());
+  if (sources->agent) {
+    const auto added = add_agents(*sources->agent, rows);
+    if (!added) return fail("ps", added.error());
+  }
+  if (sources->module) {
+    const auto added = add_modules(*sources->module, rows);
+    if (!added) return fail("ps", added.error());
+  }
   if (!arguments.json) {
-    fmt::print("{}", as_table(*rows));
+    fmt::print("{}", as_table(rows));
     return exit_ok;
   }
   nlohmann::json out = nlohmann::json::array();
-  for (const local::ListRow& row : *rows) out.push_back(as_json(row));
+  for (const Row& row : rows) out.push_back(as_json(row));
   fmt::print("{}\n", out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   return exit_ok;
 }
@@ -77,11 +123,14 @@ int run(const PsArguments& arguments) {
 Command add_ps(CLI::App& root) {
   CLI::App* app = root.add_subcommand("ps", "List prepared parents and running children");
   app->footer(
-      "Your own; root sees everybody's. PID and NAME are the process's own, of a parent that has\n"
-      "exited those that it had. MACHINE is where a child's parent was prepared; PAGES is\n"
+      "Your own; root sees everybody's. FROM is who has it: the agent, or the kernel module where\n"
+      "it is loaded. PID and NAME are the process's own, of a parent that has exited those that "
+      "it\n"
+      "had (the module: 0, and the name as of prepare). MACHINE is where a child's parent was "
+      "prepared; PAGES is\n"
       "how many the image has, MOVED how many of them a child has fetched so far (a parent:\n"
-      "served), WIRE the bytes that took.\n"
-      "Exits with 0 when the agent answered, else with 1.\n\n"
+      "served), WIRE the bytes that took; the module does not count them, nor list its children.\n"
+      "Exits with 0 when the agent or the module answered, else with 1.\n\n"
       "Example:\n"
       "  mitosis ps --json");
   auto arguments = std::make_shared<PsArguments>();

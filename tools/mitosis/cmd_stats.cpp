@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// `mitosis stats`: the local agent's counters. World: user.
+// `mitosis stats`: the counters of the local agent and of the kernel module. World: user.
 #include <mitosis/fork/user/local/messages.hpp>
 
 #include <nlohmann/json.hpp>
@@ -8,9 +8,11 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "command.hpp"
 #include "option.hpp"
+#include "sources.hpp"
 #include "table.hpp"
 
 namespace mitosis::tools {
@@ -22,15 +24,28 @@ struct StatsArguments {
   bool json = false;
 };
 
+Result<nlohmann::json> agents_counters(const local::Channel& agent) {
+  auto reply =
+      agent.call<local::StatsText>(local::Stats{}, local::within(std::chrono::seconds(10)));
+  if (!reply) return reply.error();
+  auto stats = nlohmann::json::parse(reply->json, nullptr, false);
+  if (!stats.is_object()) return Error(Errc::bad_message, "the agent's counters are not JSON");
+  return stats;
+}
+
 int run(const StatsArguments& arguments) {
-  auto agent = local::connect(arguments.socket, std::chrono::seconds(5));
-  if (!agent) return fail("stats", agent.error());
-  const auto deadline = local::within(std::chrono::seconds(10));
-  auto reply = agent->call<local::StatsText>(local::Stats{}, deadline);
-  if (!reply) return fail("stats", reply.error());
-  const auto stats = nlohmann::json::parse(reply->json, nullptr, false);
-  if (stats.is_discarded()) {
-    return fail("stats", Error(Errc::bad_message, "the agent's counters are not JSON"));
+  const auto sources = Sources::open(arguments.socket);
+  if (!sources) return fail("stats", sources.error());
+  nlohmann::json stats = nlohmann::json::object();
+  if (sources->agent) {
+    auto counters = agents_counters(*sources->agent);
+    if (!counters) return fail("stats", counters.error());
+    stats = std::move(*counters);
+  }
+  if (sources->module) {
+    auto counters = sources->module->statistics();
+    if (!counters) return fail("stats", counters.error());
+    stats["module"] = std::move(*counters);
   }
   if (arguments.json) {
     fmt::print("{}\n", stats.dump());
@@ -51,10 +66,12 @@ int run(const StatsArguments& arguments) {
 }  // namespace
 
 Command add_stats(CLI::App& root) {
-  CLI::App* app = root.add_subcommand("stats", "Show the local agent's counters");
+  CLI::App* app =
+      root.add_subcommand("stats", "Show the counters of the local agent and the kernel module");
   app->footer(
-      "Times of single steps are counted for policies with `profile`.\n"
-      "Exits with 0 when the agent answered, else with 1.\n\n"
+      "Those of the kernel module, where it is loaded, are under `module`. Times of single steps\n"
+      "are counted for policies with `profile` (the module's are in debugfs).\n"
+      "Exits with 0 when the agent or the module answered, else with 1.\n\n"
       "Example:\n"
       "  mitosis stats --json");
   auto arguments = std::make_shared<StatsArguments>();

@@ -58,6 +58,7 @@ struct mitosis_lease {
 enum { MITOSIS_IS_KEYED = 1, MITOSIS_IS_STAYING = 2 };
 struct mitosis_entry {
   __u64 handler;
+  __u64 generation;  // which of those that had this handler it is
   __u64 pages;
   __u64 descriptor_bytes;
   __u32 pid;  // of the parent as of prepare, as the caller sees it; 0: not there
@@ -65,12 +66,14 @@ struct mitosis_entry {
   __u32 lease_seconds;  // left; 0: no lease
   __u32 flags;
   __u32 users;  // children and connections that have it
-  __u32 reserved;
+  __u32 age_seconds;
+  char name[16];  // the program's, as of prepare
 };
 struct mitosis_list {
-  __u64 entries;  // where struct mitosis_entry are to be written
-  __u32 room;     // how many find room there
-  __u32 count;    // out: how many there are
+  __u64 entries;    // where struct mitosis_entry are to be written
+  __u32 room;       // how many find room there
+  __u32 count;      // out: how many there are
+  char policy[64];  // out: the module's, "rc+prefetch8+none+cow"
 };
 #define MITOSIS_LIST _IOWR('M', 0x44, struct mitosis_list)
 

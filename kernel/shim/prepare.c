@@ -57,6 +57,7 @@ static int prepare(u64 handler, const void* holder, u32 lease_seconds, u8* key) 
   struct mitosis_prepared* prepared = NULL;
   struct mitosis_image* image;
   void* xstate;
+  u64 begun;
   int error = -ENOMEM;
 
   if (!mitosis_is_alone("prepare")) return -EOPNOTSUPP;
@@ -79,8 +80,12 @@ static int prepare(u64 handler, const void* holder, u32 lease_seconds, u8* key) 
     memcpy(key, prepared->key, sizeof(prepared->key));
   }
   mitosis_capture_state(image, xstate);
+  begun = mitosis_shim_now();
   error = mitosis_capture_pages(&capture);
+  mitosis_profile_call(MITOSIS_PREPARE_MEMORY, begun);
+  begun = mitosis_shim_now();
   if (!error) error = encode(prepared, &capture, image);
+  mitosis_profile_call(MITOSIS_PREPARE_DESCRIPTOR, begun);
   if (!error) error = mitosis_prepared_publish(prepared, lease_seconds);
 out:
   mitosis_capture_drop(&capture);

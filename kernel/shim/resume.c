@@ -43,6 +43,7 @@ static void note_vvar(struct mitosis_child* child, const struct mitosis_image* i
 // From here on there is no way back.
 static int become(struct mitosis_child* child, struct file* file,
                   const struct mitosis_image* image) {
+  const u64 begun = mitosis_shim_now();
   int error = vm_munmap(0, TASK_SIZE);
   u64 i;
 
@@ -55,6 +56,7 @@ static int become(struct mitosis_child* child, struct file* file,
     error = mitosis_child_bring_all(child);
     if (error) pr_notice("resume: not all of the memory could be brought: error %d\n", error);
   }
+  mitosis_profile_call(MITOSIS_RESUME_MEMORY, begun);
   if (error)
     send_sig(SIGKILL, current, 1);
   else
@@ -126,7 +128,7 @@ static int resume_remote(u32 machine, u64 handler, const u8* key) {
   struct mitosis_source source = {};
   struct sockaddr_in address;
   const void* descriptor;
-  u64 bytes;
+  u64 bytes, begun;
   int error;
 
   // The owner's machine cannot tell whose process asks: without keys, only root may.
@@ -139,7 +141,9 @@ static int resume_remote(u32 machine, u64 handler, const u8* key) {
     mitosis_refuse("resume: machine %u is unknown: Connect it first\n", machine);
     return error;
   }
+  begun = mitosis_shim_now();
   source.remote = mitosis_remote_connect(&address, handler, key);
+  mitosis_profile_call(MITOSIS_RESUME_CONNECT, begun);
   if (IS_ERR(source.remote)) {
     error = PTR_ERR(source.remote);
     mitosis_refuse("resume: machine %u, handler %llu: error %d\n", machine, handler, error);

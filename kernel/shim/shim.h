@@ -38,12 +38,22 @@ extern atomic64_t mitosis_counters[MITOSIS_COUNTERS];
 #define mitosis_count(field) mitosis_count_all(field, 1)
 void mitosis_statistics_read(struct mitosis_statistics* into);
 
-// profile.c: with Profile<On>, debugfs has the durations of all children's steps.
+// profile.c: with Profile<On>, debugfs has the durations of all children's steps, and of the
+// calls'.
 struct mitosis_child;
 void mitosis_profile_begin(void);
 void mitosis_profile_end(void);
 void mitosis_profile_join(struct mitosis_child* child);
 void mitosis_profile_leave(struct mitosis_child* child);
+enum mitosis_call_step {
+  MITOSIS_PREPARE_MEMORY,
+  MITOSIS_PREPARE_DESCRIPTOR,
+  MITOSIS_RESUME_CONNECT,
+  MITOSIS_RESUME_MEMORY,
+  MITOSIS_CALL_STEPS
+};
+// From `begun`, which mitosis_shim_now() told, until now.
+void mitosis_profile_call(enum mitosis_call_step step, u64 begun);
 
 // auth.c: the cluster's secret. `needed`: there must be one.
 int mitosis_auth_begin(bool needed);

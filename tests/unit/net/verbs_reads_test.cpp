@@ -85,7 +85,7 @@ class ReadQueueTest : public testing::Test {
 };
 
 TEST_F(ReadQueueTest, OneSignalledReadEndsAllBeforeIt) {
-  for (const std::uint64_t cookie : {10u, 11u, 12u}) queue_.push(read_of(cookie));
+  for (const std::uint64_t cookie : {10u, 11u, 12u}) queue_.push(read_of(cookie), Time{0});
   EXPECT_EQ(open_all(), 2u);
   queue_.succeed_to(1, Ended{ended_});
   EXPECT_EQ(ended_, (std::vector<std::uint64_t>{10, 11}));
@@ -96,7 +96,7 @@ TEST_F(ReadQueueTest, OneSignalledReadEndsAllBeforeIt) {
 }
 
 TEST_F(ReadQueueTest, NeverOpensMoreThanTheDeviceHasRoomFor) {
-  for (std::uint64_t cookie = 0; cookie < 5; ++cookie) queue_.push(read_of(cookie, 2));
+  for (std::uint64_t cookie = 0; cookie < 5; ++cookie) queue_.push(read_of(cookie, 2), Time{0});
   open_all();
   EXPECT_EQ(queue_.open(), 2u);
   queue_.succeed_to(0, Ended{ended_});
@@ -106,7 +106,7 @@ TEST_F(ReadQueueTest, NeverOpensMoreThanTheDeviceHasRoomFor) {
 }
 
 TEST_F(ReadQueueTest, ABrokenConnectionEndsEachReadOnceInOrder) {
-  for (std::uint64_t cookie = 0; cookie < 6; ++cookie) queue_.push(read_of(cookie));
+  for (std::uint64_t cookie = 0; cookie < 6; ++cookie) queue_.push(read_of(cookie), Time{0});
   open_all();
   queue_.succeed_to(0, Ended{ended_});
   std::uint64_t serial = 0;
@@ -117,22 +117,26 @@ TEST_F(ReadQueueTest, ABrokenConnectionEndsEachReadOnceInOrder) {
   EXPECT_TRUE(queue_.empty());
   EXPECT_EQ(queue_.soonest(), Time::never);
   // The next connection: all the room is there again, numbers are not used twice.
-  for (std::uint64_t cookie = 0; cookie < 4; ++cookie) queue_.push(read_of(cookie));
+  for (std::uint64_t cookie = 0; cookie < 4; ++cookie) queue_.push(read_of(cookie), Time{0});
   EXPECT_EQ(open_all(), 7u);
 }
 
-TEST_F(ReadQueueTest, WhatWaitsEndsAtItsDeadlineWhatIsOpenIsSaidToBeOverdue) {
+TEST_F(ReadQueueTest, WhatWaitsEndsAtItsDeadlineWhatIsOpenIsOverdueInHalfOfItsTime) {
   for (std::uint64_t cookie = 0; cookie < 4; ++cookie) {
-    queue_.push(read_of(cookie, 1, Time{100}));
+    queue_.push(read_of(cookie, 1, Time{200}), Time{0});
   }
-  queue_.push(read_of(4, 1, Time{50}));
-  queue_.push(read_of(5, 1, Time{200}));
+  queue_.push(read_of(4, 1, Time{50}), Time{0});
+  queue_.push(read_of(5, 1, Time{300}), Time{0});
   open_all();
+  EXPECT_EQ(queue_.soonest(), Time{25});
   EXPECT_FALSE(queue_.expire(Time{49}, Ended{ended_}));
+  EXPECT_TRUE(ended_.empty());
+  EXPECT_EQ(queue_.soonest(), Time{50});
   EXPECT_FALSE(queue_.expire(Time{60}, Ended{ended_}));
   EXPECT_EQ(ended_, (std::vector<std::uint64_t>{4}));
   EXPECT_EQ(queue_.soonest(), Time{100});
-  EXPECT_TRUE(queue_.expire(Time{100}, Ended{ended_}));
+  EXPECT_FALSE(queue_.expire(Time{99}, Ended{ended_}));
+  EXPECT_TRUE(queue_.expire(Time{100}, Ended{ended_})) << "with as much time to go another way";
   EXPECT_EQ(ended_.size(), 1u);  // the device may still write there
 }
 
@@ -145,12 +149,12 @@ TEST(LinkState, IsMadeOnceWhenWantedAndAgainAfterPausesThatDouble) {
   EXPECT_FALSE(link.made(link.attempt(), false, Time{0}));
   EXPECT_TRUE(link.wanted(Time{0}));  // the first failure costs no pause
   EXPECT_FALSE(link.made(link.attempt(), false, Time{0}));
-  EXPECT_FALSE(link.wanted(Time{9 * ms}));
-  EXPECT_TRUE(link.wanted(Time{10 * ms}));
-  EXPECT_FALSE(link.made(link.attempt(), false, Time{10 * ms}));
-  EXPECT_FALSE(link.wanted(Time{29 * ms}));
-  EXPECT_TRUE(link.wanted(Time{30 * ms}));
-  EXPECT_TRUE(link.made(link.attempt(), true, Time{30 * ms}));
+  EXPECT_FALSE(link.wanted(Time{199 * ms}));
+  EXPECT_TRUE(link.wanted(Time{200 * ms}));
+  EXPECT_FALSE(link.made(link.attempt(), false, Time{200 * ms}));
+  EXPECT_FALSE(link.wanted(Time{599 * ms}));
+  EXPECT_TRUE(link.wanted(Time{600 * ms}));
+  EXPECT_TRUE(link.made(link.attempt(), true, Time{600 * ms}));
   EXPECT_TRUE(link.up());
 }
 

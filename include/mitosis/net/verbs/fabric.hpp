@@ -24,8 +24,9 @@ namespace mitosis {
 
 /// Models Fabric, as TcpFabric does: made, used and destroyed by one thread; sleep on `wait_fd()`
 /// until `next_deadline()` at the latest, then `poll`. `local_key` of a request must be of the
-/// device's registration; 0 (none) goes the second way. RC: a read that is overdue on the device
-/// takes its connection along. DCT: include net/verbs/dct/mlx5_reads.hpp.
+/// device's registration; 0 (none) goes the second way. A read that the device has had for half of
+/// its time goes on the second way; with RC its connection ends. DCT: include
+/// net/verbs/dct/mlx5_reads.hpp.
 template <class Transport, class Second = TcpFabric<Transport>,
           verbs::Reads ReadsType = typename verbs::ReadsOf<Transport>::type>
 class VerbsFabric {

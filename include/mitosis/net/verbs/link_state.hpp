@@ -9,10 +9,12 @@
 
 namespace mitosis::verbs {
 
-/// down -> making -> up, and down again after each failure, with a pause that doubles.
+/// down -> making -> up, and down again after each failure, with a pause that doubles. It can be up
+/// where no packet gets through: only a read tells, and takes a second or more to. The first pause
+/// is long enough for the reads of some pages to go the other way at once.
 class LinkState {
  public:
-  static constexpr std::uint64_t first_pause = 10'000'000;       ///< ns
+  static constexpr std::uint64_t first_pause = 200'000'000;      ///< ns
   static constexpr std::uint64_t longest_pause = 2'000'000'000;  ///< ns
   enum class State : std::uint8_t { down, making, up };
 

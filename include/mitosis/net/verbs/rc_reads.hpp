@@ -34,7 +34,7 @@ class RcReads {
     if (grant.kind != Grant::go && grant.kind != Grant::bind) return false;
     ReadLane& lane = lanes_[grant.endpoint];
     if (!lane.usable(now)) return false;
-    lane.enqueue(read);
+    lane.enqueue(read, now);
     return true;
   }
   void flush(Time now) { lanes_.flush(now); }

@@ -37,7 +37,7 @@ class ReadLane {
     if (link_.wanted(now)) connect();
     return false;
   }
-  void enqueue(const PlacedRead& read) { queue_.push(read); }
+  void enqueue(const PlacedRead& read, Time now) { queue_.push(read, now); }
   /// Hands to the device what it has room for, with one doorbell; the last read is signalled.
   void flush(Time now);
   /// Takes completions in; whether there were any.
@@ -50,7 +50,7 @@ class ReadLane {
   }
   void disarm() noexcept { armed_ = false; }
   [[nodiscard]] bool armed() const noexcept { return armed_; }
-  /// Ends what is overdue.
+  /// Ends what is overdue; what the device has had for too long goes the second way.
   void expire(Time now);
   /// Ends all its reads with `why`, and the connection.
   void fail(Errc why) {
@@ -222,7 +222,7 @@ inline bool ReadLane::poll(Time now) {
 inline void ReadLane::expire(Time now) {
   const bool overdue =
       queue_.expire(now, [this](const ReadRequest& read) { complete(read, Errc::timed_out); });
-  if (overdue) break_down(Error(Errc::timed_out, "no answer to a read by its deadline"), now);
+  if (overdue) break_down(Error(Errc::timed_out, "no answer to a read in half of its time"), now);
 }
 
 /// Its reads go the second way, where their time is not up.

@@ -19,7 +19,16 @@ struct PlacedRead {
   ReadRequest request;
   RemotePart parts[max_parts];
   std::uint32_t count = 0;  ///< of parts: as many requests of the device
+  Time give_up{0};          ///< ReadQueue's: when the device has had its share of the time
 };
+
+/// Half of a read's time is the device's: what has not come by then needs the rest to go another
+/// way. Devices repeat lost packets for a second or four by their own account, and for as long as
+/// it takes where a busy host emulates them.
+[[nodiscard]] inline Time half_time(Time deadline, Time now) noexcept {
+  if (deadline <= now) return deadline;
+  return now + (static_cast<std::uint64_t>(deadline) - static_cast<std::uint64_t>(now)) / 2;
+}
 
 /// Reads wait until the device's queue has room, then are open until they are told to have ended.
 /// They end in the order of their serial numbers. One thread.
@@ -27,9 +36,11 @@ class ReadQueue {
  public:
   explicit ReadQueue(std::uint32_t room) noexcept : room_(room) {}
 
-  void push(const PlacedRead& read) {
-    waiting_.push_back(read);
-    note(read.request.deadline);
+  void push(const PlacedRead& read, Time now) {
+    PlacedRead placed = read;
+    placed.give_up = half_time(read.request.deadline, now);
+    waiting_.push_back(placed);
+    note(placed.give_up);
   }
   /// Opens the next read: its serial number, or nothing (false) where none waits or there is no
   /// room. The caller posts its parts.
@@ -76,21 +87,21 @@ class ReadQueue {
     }
     soonest_ = Time::never;
   }
-  /// Whether something that the device may still write to is overdue: only the connection's end
-  /// takes it back from the device. Ends what is overdue and still waits.
+  /// Whether the device has had something for too long: only the connection's end takes it back.
+  /// Ends what still waits and whose time is up.
   template <class Ended>
   [[nodiscard]] bool expire(Time now, Ended ended) {
     if (now < soonest_) return false;
     soonest_ = Time::never;
     waiting_.keep_if([&](const PlacedRead& read) {
       const bool late = read.request.deadline <= now;
-      late ? ended(read.request) : note(read.request.deadline);
+      late ? ended(read.request) : note(read.give_up > now ? read.give_up : read.request.deadline);
       return !late;
     });
     bool overdue = false;
     for (std::size_t i = 0; i < open_.size(); ++i) {
-      overdue = overdue || open_[i].request.deadline <= now;
-      note(open_[i].request.deadline);
+      overdue = overdue || open_[i].give_up <= now;
+      note(open_[i].give_up);
     }
     return overdue;
   }

@@ -55,6 +55,7 @@ class DctReads {
       part.request.bytes = static_cast<std::uint32_t>(read.parts[i].bytes);
       part.request.into.data += into;
       part.request.cookie = number;
+      part.request.deadline = half_time(read.request.deadline, now);
       part.port = {door.gid, door.lid};
       part.from = read.parts[i];
       into += read.parts[i].bytes;

@@ -1,32 +1,20 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """Calls over datagrams and connecting, in two emulated machines over soft-RoCE, each value beside
-perftest's or rdma_cm's of the same machines, taking turns. Takes what Google Benchmark's programs
-take, and writes what they write. It tells what our layers add, not how fast a device is.
+perftest's or rdma_cm's of the same machines, taking turns.
 """
 
-import argparse
-import json
-import os
-import pathlib
 import re
-import statistics
-import sys
 import time
 
-BUILD = pathlib.Path(__file__).resolve().parents[1]
-SOURCE = pathlib.Path("@SOURCE@")  # by meson
-sys.path.insert(0, str(SOURCE / "tests/vm"))
-os.environ.setdefault("MITOSIS_VM_FOLDER", str(BUILD / "vm"))
-os.environ.setdefault("MITOSIS_COMMAND", str(BUILD / "tools/mitosis"))
+import emulated
 
-# pylint: disable=wrong-import-position
-import soft_roce  # noqa: E402
-from cluster import Cluster  # noqa: E402
-from pools import Pools, SOCKET  # noqa: E402
+# pylint: disable=wrong-import-order
+import soft_roce
+from agents import POOL, Agents
 
-UD_RPC = str(BUILD / "tests/vm/ud_rpc")
-CONNECT_TIMES = str(BUILD / "tests/vm/connect_times")
+UD_RPC = emulated.program("ud_rpc")
+CONNECT_TIMES = emulated.program("connect_times")
 ROUNDS = 3
 PERFTEST_TRIES = 3
 NIL_ROUNDS = 7
@@ -94,47 +82,27 @@ def nil_calls(server, client, name):
 def connects(machines):
     """{name: pairs} of what the pool takes and what the others do."""
     client, server = machines
-    Pools(machines)
-    server.must("sh", "-c", f"setsid {CONNECT_TIMES} serve {SOCKET} > /run/served 2>&1 &")
+    Agents(machines, "--fabric", "verbs")
+    server.must("sh", "-c", f"setsid {CONNECT_TIMES} serve {POOL} > /run/served 2>&1 &")
     until(lambda: line_of(server, "/run/served") == "ready", "connect_times does not serve")
-    until(lambda: client.run(CONNECT_TIMES, "pool", SOCKET, 1, 1)[0] == 0, "no link between pools")
+    until(lambda: client.run(CONNECT_TIMES, "pool", POOL, 1, 1)[0] == 0, "no link between pools")
     rows = {"rdma_cm": [], "raw": [], "attach": []}
     for _ in range(ROUNDS):
-        pool = median_of(client, CONNECT_TIMES, "pool", SOCKET, 1, 500)
+        pool = median_of(client, CONNECT_TIMES, "pool", POOL, 1, 500)
         rdma_cm = median_of(client, CONNECT_TIMES, "rdma_cm", server.address, 20)
         rows["rdma_cm"].append((pool, rdma_cm))
         rows["raw"].append((pool, median_of(client, CONNECT_TIMES, "raw", server.address, 20)))
-        rows["attach"].append((median_of(client, CONNECT_TIMES, "attach", SOCKET, 1, 20), rdma_cm))
+        rows["attach"].append((median_of(client, CONNECT_TIMES, "attach", POOL, 1, 20), rdma_cm))
     return rows
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--benchmark_out", required=True)
-    parser.add_argument("--benchmark_filter", default="")
-    arguments, _ = parser.parse_known_args()
-
-    def wanted(name):
-        return re.search(arguments.benchmark_filter, f"{name}/")
-
-    rows = {}
-    with Cluster(2) as cluster:
-        for machine in cluster.machines:
-            soft_roce.start(machine)
-        for name in WAITING:
-            if wanted(f"calls/{name}"):
-                rows[f"calls/{name}"] = nil_calls(*cluster.machines, name)
-        names = [name for name in ("rdma_cm", "raw", "attach") if wanted(f"connect/{name}")]
-        if names:
-            found = connects(cluster.machines)
-            rows |= {f"connect/{name}": found[name] for name in names}
-    medians = [{"run_name": name, "repetitions": 1,
-                "value": statistics.median(value for value, _ in pairs),
-                "floor": statistics.median(floor for _, floor in pairs)}
-               for name, pairs in rows.items()]
-    with open(arguments.benchmark_out, "w", encoding="utf-8") as out:
-        json.dump({"benchmarks": medians}, out)
+def rows_of(machines, wanted):
+    rows = {f"calls/{name}": nil_calls(*machines, name)
+            for name in WAITING if wanted(f"calls/{name}")}
+    if any(wanted(f"connect/{name}") for name in ("rdma_cm", "raw", "attach")):
+        rows |= {f"connect/{name}": pairs for name, pairs in connects(machines).items()}
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    emulated.measure(rows_of)

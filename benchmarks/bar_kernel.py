@@ -1,33 +1,20 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """The kernel module beside the agent, in two emulated machines over the same soft-RoCE: a fault, a
-resume, a sequential read, and prepare beside fork(). Takes what Google Benchmark's programs take,
-and writes what they write. How fast a device or a processor is it does not tell: both are emulated.
+resume, a sequential read, and prepare beside fork().
 """
 
-import argparse
-import json
-import os
-import pathlib
 import re
 import statistics
-import sys
 
-BUILD = pathlib.Path(__file__).resolve().parents[1]
-SOURCE = pathlib.Path("@SOURCE@")  # by meson
-sys.path.insert(0, str(SOURCE / "tests/vm"))
-os.environ.setdefault("MITOSIS_VM_FOLDER", str(BUILD / "vm"))
-os.environ.setdefault("MITOSIS_COMMAND", str(BUILD / "tools/mitosis"))
-os.environ.setdefault("MITOSIS_LIBRARY", str(BUILD / "tools/libmitosis/libmitosis.so"))
+import emulated
 
-# pylint: disable=wrong-import-position
-import kernel_module  # noqa: E402
-import soft_roce  # noqa: E402
-from agents import COMMAND, Agents  # noqa: E402
-from cluster import Cluster  # noqa: E402
+# pylint: disable=wrong-import-order
+import kernel_module
+from agents import COMMAND, Agents
 
-TIMES = str(BUILD / "tests/vm/module_times")
-CALL = str(BUILD / "tests/vm/module_call")
+TIMES = emulated.program("module_times")
+CALL = emulated.program("module_call")
 ROUNDS = 3
 PORT = 7412
 
@@ -101,28 +88,22 @@ def prepares(machine):
     return rows[1:]  # at the first one the emulator translates the module
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--benchmark_out", required=True)
-    parser.add_argument("--benchmark_filter", default="")
-    arguments, _ = parser.parse_known_args()
-    with Cluster(2) as cluster:
-        for machine in cluster.machines:
-            soft_roce.start(machine)
-        forks = prepares(cluster.machines[0])
-        ahead = of_module(cluster.machines, "default")
-        single = of_module(cluster.machines, "ondemand")
-        agent = of_agents(cluster.machines)
-    rows = {"fault": (median(single, "fault") / 1e3, median(agent, "fault") / 1e3),
-            "first_instruction": (median(single, "first") / 1e6, median(agent, "first") / 1e6),
-            "sequence": (median(ahead, "sequence") / 1e6, median(single, "sequence") / 1e6),
-            "prepare": (median(forks, "prepare") / 1e6, median(forks, "fork") / 1e6)}
-    medians = [{"run_name": f"kernel/{name}", "repetitions": 1, "value": value, "floor": floor}
-               for name, (value, floor) in rows.items()
-               if re.search(arguments.benchmark_filter, f"kernel/{name}/")]
-    with open(arguments.benchmark_out, "w", encoding="utf-8") as out:
-        json.dump({"benchmarks": medians}, out)
+def rows_of(machines, wanted):
+    rows = {}
+    if wanted("kernel/prepare"):
+        forks = prepares(machines[0])
+        rows["kernel/prepare"] = [(median(forks, "prepare") / 1e6, median(forks, "fork") / 1e6)]
+    if not any(wanted(f"kernel/{name}") for name in ("fault", "first_instruction", "sequence")):
+        return rows
+    ahead = of_module(machines, "default")
+    single = of_module(machines, "ondemand")
+    agent = of_agents(machines)
+    return rows | {
+        "kernel/fault": [(median(single, "fault") / 1e3, median(agent, "fault") / 1e3)],
+        "kernel/first_instruction": [(median(single, "first") / 1e6, median(agent, "first") / 1e6)],
+        "kernel/sequence": [(median(ahead, "sequence") / 1e6, median(single, "sequence") / 1e6)],
+    }
 
 
 if __name__ == "__main__":
-    main()
+    emulated.measure(rows_of)

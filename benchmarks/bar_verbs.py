@@ -1,36 +1,20 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: MIT
 """RDMA in two emulated machines over soft-RoCE, each value beside perftest's or TCP's of the same
-machines. Takes what Google Benchmark's programs take, and writes what they write.
-
-Nothing here tells how fast a device is: that is emulated, as are both machines. It tells what our
-layers add to it.
+machines: what our layers add.
 """
 
-import argparse
-import json
-import os
-import pathlib
 import re
-import statistics
-import sys
 import time
 
-BUILD = pathlib.Path(__file__).resolve().parents[1]
-SOURCE = pathlib.Path("@SOURCE@")  # by meson
-sys.path.insert(0, str(SOURCE / "tests/vm"))
-os.environ.setdefault("MITOSIS_VM_FOLDER", str(BUILD / "vm"))
-os.environ.setdefault("MITOSIS_COMMAND", str(BUILD / "tools/mitosis"))
-os.environ.setdefault("MITOSIS_LIBRARY", str(BUILD / "tools/libmitosis/libmitosis.so"))
-os.environ.setdefault("PYTHONPATH", str(SOURCE / "tools/python"))
+import emulated
 
-# pylint: disable=wrong-import-position
-import soft_roce  # noqa: E402
-from agents import Agents  # noqa: E402
-from cluster import Cluster  # noqa: E402
-from parent_program import prepare  # noqa: E402
+# pylint: disable=wrong-import-order
+import soft_roce
+from agents import Agents
+from parent_program import prepare
 
-PEER = str(BUILD / "tests/vm/verbs_peer")
+PEER = emulated.program("verbs_peer")
 ROUNDS = 3
 MIB = 4
 
@@ -57,14 +41,14 @@ def reads(owner, reader):
     owner.must("sh", "-c", f"setsid {PEER} serve > /run/out 2>&1 & echo $! > /run/pid")
     while owner.run("test", "-e", "/run/serving")[0] != 0:
         time.sleep(0.1)
-    rows = {"read_latency": [], "read_bandwidth": []}
+    rows = {"verbs/read_latency": [], "verbs/read_bandwidth": []}
     for _ in range(ROUNDS):
         floor = perftest(owner, reader, "ib_read_lat", "-s", "4096", "-n", "1000")[4]
-        rows["read_latency"].append((ours(owner, reader, "latency"), floor))
+        rows["verbs/read_latency"].append((ours(owner, reader, "latency"), floor))
         # As many bytes under way as ours has: it is the network's queues that are measured else.
         floor = perftest(owner, reader, "ib_read_bw", "-s", "65536", "-n", "320", "-t", "32", "-o",
                          "16", "--report_gbits")[3] * 1000 / 8
-        rows["read_bandwidth"].append((ours(owner, reader, "bandwidth"), floor))
+        rows["verbs/read_bandwidth"].append((ours(owner, reader, "bandwidth"), floor))
         print(*(f"{name}: {pairs[-1]}" for name, pairs in rows.items()), flush=True)
     owner.must("sh", "-c", "kill $(cat /run/pid)")
     return rows
@@ -88,25 +72,14 @@ def resumes(machines, *options):
     return taken[1:]  # the first one connects
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--benchmark_out", required=True)
-    parser.add_argument("--benchmark_filter", default="")
-    arguments, _ = parser.parse_known_args()
-    with Cluster(2) as cluster:
-        for machine in cluster.machines:
-            soft_roce.start(machine)
-        rows = reads(*cluster.machines)
-        rows["resume"] = list(zip(resumes(cluster.machines, "--fabric", "verbs"),
-                                  resumes(cluster.machines)))
-    medians = [{"run_name": f"verbs/{name}", "repetitions": 1,
-                "value": statistics.median(value for value, _ in pairs),
-                "floor": statistics.median(floor for _, floor in pairs)}
-               for name, pairs in rows.items()
-               if re.search(arguments.benchmark_filter, f"verbs/{name}/")]
-    with open(arguments.benchmark_out, "w", encoding="utf-8") as out:
-        json.dump({"benchmarks": medians}, out)
+def rows_of(machines, wanted):
+    rows = {}
+    if wanted("verbs/read_latency") or wanted("verbs/read_bandwidth"):
+        rows |= reads(*machines)
+    if wanted("verbs/resume"):
+        rows["verbs/resume"] = list(zip(resumes(machines, "--fabric", "verbs"), resumes(machines)))
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    emulated.measure(rows_of)

@@ -44,6 +44,12 @@ T must(Result<T> result) {
   std::exit(1);
 }
 
+/// The status of a program that has found this.
+inline int fail(const char* what) {
+  std::fprintf(stderr, "FAILED: %s\n", what);
+  return 1;
+}
+
 inline auth::Identity identity(MachineId machine) {
   static const std::string secret = "a secret that both ends share";
   return {machine, std::make_shared<const auth::Secret>(must(auth::Secret::from(Bytes(

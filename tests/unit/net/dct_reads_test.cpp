@@ -3,7 +3,6 @@
 // initiators, targets that end with their parents, errors that end in time.
 #include <gtest/gtest.h>
 
-#include <mitosis/net/verbs/dct/memory_device.hpp>
 #include <mitosis/net/verbs/dct/reads.hpp>
 #include <mitosis/net/verbs/dct/targets.hpp>
 
@@ -12,34 +11,17 @@
 #include <memory>
 #include <vector>
 
+#include "dct_machines.hpp"
+
 namespace mitosis::verbs {
 namespace {
 
-constexpr std::uint32_t page = 4096;
-constexpr std::uint32_t remote_key = 9;
 using Reads = DcReads<MemoryDevice, 8, 256>;
 
-DcPort port_of(std::uint32_t machine) {
-  DcPort port;
-  port.gid[14] = static_cast<std::uint8_t>(machine >> 8);
-  port.gid[15] = static_cast<std::uint8_t>(machine);
-  return port;
-}
-
 /// A machine that has one parent of two pages.
-struct Owner {
+struct Owner : DctMachine {
   Owner(MemoryDevices& all, std::uint32_t machine)
-      : machine(machine), device(all, port_of(machine)), targets(device, 4) {
-    std::vector<std::uint8_t>& memory = all.port(port_of(machine)).regions[remote_key];
-    memory.resize(2 * page);
-    for (std::size_t i = 0; i < memory.size(); ++i) memory[i] = byte(i);
-    name = *targets.create();
-  }
-  [[nodiscard]] std::uint8_t byte(std::size_t at) const {
-    return static_cast<std::uint8_t>(machine * 31 + at * 7 + at / page);
-  }
-  std::uint32_t machine;
-  MemoryDevice device;
+      : DctMachine(all, machine, 2), targets(device, 4), name(*targets.create()) {}
   DcTargets<MemoryDevice> targets;
   TargetName name;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Fabrics that a driver must survive: one that fails everything, one that reorders, one that
-// completes late. World: sim. A real network rarely does these; a driver that relied on its not
-// doing them would fail once a month.
+// Fabrics that a driver must survive: one that answers what it is told to, one that fails
+// everything, one that reorders, one that completes late. World: sim. A real network rarely does
+// these; a driver that relied on its not doing them would fail once a month.
 #pragma once
 
 #include <mitosis/net/fabric.hpp>
@@ -15,16 +15,15 @@
 
 namespace mitosis::sim {
 
-/// Every request fails at once, with `why`.
-class FailingFabric {
+/// Every request ends at once, as `answer` says at that time; nothing is read. Has what a fabric
+/// that sleeps has besides, with nothing to wait for.
+class AnsweringFabric {
  public:
-  FailingFabric(Network& network, std::function<void()> on_ready, Errc why)
-      : network_(network), on_ready_(std::move(on_ready)), why_(why) {}
-  FailingFabric(const FailingFabric&) = delete;
+  /// The answer must outlive it.
+  explicit AnsweringFabric(const Errc& answer) : answer_(&answer) {}
 
   void post(Span<const ReadRequest> batch) noexcept {
-    for (const ReadRequest& request : batch) done_.push_back({request.cookie, why_});
-    network_.events().after(0, 1, on_ready_);
+    for (const ReadRequest& request : batch) done_.push_back({request.cookie, *answer_});
   }
   std::size_t poll(Span<ReadCompletion> done, Time) noexcept {
     std::size_t n = 0;
@@ -35,12 +34,37 @@ class FailingFabric {
     return n;
   }
   void forget(MachineId) noexcept {}
+  [[nodiscard]] bool busy() const noexcept { return !done_.empty(); }
+  [[nodiscard]] int wait_fd() const noexcept { return -1; }
+  [[nodiscard]] Time next_deadline() const noexcept { return Time::never; }
+
+ private:
+  const Errc* answer_;
+  std::vector<ReadCompletion> done_;
+};
+static_assert(Fabric<AnsweringFabric>);
+
+/// Every request fails at once, with `why`.
+class FailingFabric {
+ public:
+  FailingFabric(Network& network, std::function<void()> on_ready, Errc why)
+      : network_(network), on_ready_(std::move(on_ready)), why_(why) {}
+  FailingFabric(const FailingFabric&) = delete;
+
+  void post(Span<const ReadRequest> batch) noexcept {
+    answers_.post(batch);
+    network_.events().after(0, 1, on_ready_);
+  }
+  std::size_t poll(Span<ReadCompletion> done, Time now) noexcept {
+    return answers_.poll(done, now);
+  }
+  void forget(MachineId) noexcept {}
 
  private:
   Network& network_;
   std::function<void()> on_ready_;
-  Errc why_;
-  std::vector<ReadCompletion> done_;
+  const Errc why_;
+  AnsweringFabric answers_{why_};
 };
 static_assert(Fabric<FailingFabric>);
 

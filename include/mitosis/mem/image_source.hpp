@@ -10,6 +10,7 @@
 
 #include <mitosis/base/result.hpp>
 #include <mitosis/base/unique_fd.hpp>
+#include <mitosis/mem/image_room.hpp>
 #include <mitosis/mem/page_ranges.hpp>
 #include <mitosis/mem/shared_mapping.hpp>
 #include <mitosis/mem/source.hpp>
@@ -22,12 +23,29 @@
 
 namespace mitosis {
 
+/// Copies the pages of `ranges` out of `source`, range after range, to `to`, which has room for
+/// them.
+inline Result<void> copy_image(PageSource& source, const PageRanges& ranges,
+                               std::uint8_t* to) noexcept {
+  constexpr std::uint64_t piece = std::uint64_t{1} << 20;
+  for (const PageRange& r : ranges.ranges()) {
+    for (std::uint64_t done = 0; done < r.bytes(); done += piece) {
+      const std::uint64_t n = r.bytes() - done < piece ? r.bytes() - done : piece;
+      const Errc e = source.read(address(r.first) + done, MutableBytes(to, n));
+      if (e != Errc::ok) {
+        return Error(e).at_address(address(r.first) + done).in("copy the pages");
+      }
+      to += n;
+    }
+  }
+  return {};
+}
+
 /// Copies the pages of `ranges` out of `source`, range after range, into a new memfd, sealed
 /// against any change; where it is `for_device`, against a change of its size alone: to register
 /// memory with a device takes a writable mapping before Linux 6.3. On failure nothing is left.
 inline Result<UniqueFd> build_image(PageSource& source, const PageRanges& ranges,
                                     bool for_device = false) noexcept {
-  constexpr std::uint64_t piece = std::uint64_t{1} << 20;
   UniqueFd fd(::memfd_create("mitosis-image", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd) return Error(Errc::system_call_failed, "memfd_create", errno).in("copy the pages");
   const std::uint64_t bytes = ranges.pages() << page_shift;
@@ -41,17 +59,7 @@ inline Result<UniqueFd> build_image(PageSource& source, const PageRanges& ranges
     // A process that another thread forks meanwhile must not hold it: nothing can be sealed against
     // writing that is mapped for it anywhere.
     (void)::madvise(image->data(), bytes, MADV_DONTFORK);
-    std::uint8_t* to = image->data();
-    for (const PageRange& r : ranges.ranges()) {
-      for (std::uint64_t done = 0; done < r.bytes(); done += piece) {
-        const std::uint64_t n = r.bytes() - done < piece ? r.bytes() - done : piece;
-        const Errc e = source.read(address(r.first) + done, MutableBytes(to, n));
-        if (e != Errc::ok) {
-          return Error(e).at_address(address(r.first) + done).in("copy the pages");
-        }
-        to += n;
-      }
-    }
+    if (auto copied = copy_image(source, ranges, image->data()); !copied) return copied.error();
   }
   const int seals = (for_device ? 0 : F_SEAL_WRITE) | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
   // One that was forked between mmap and madvise holds it for a while.
@@ -68,6 +76,16 @@ inline Result<UniqueFd> build_image(PageSource& source, const PageRanges& ranges
 /// Serves an image from its mapping, so that it can also be sent without a copy.
 class ImageSource final : public PageSource {
  public:
+  /// In an extent, which it keeps, where copy_image has put them.
+  static Result<std::shared_ptr<ImageSource>> map(std::shared_ptr<const ImageExtent> extent,
+                                                  PageRanges ranges) noexcept {
+    auto mapping =
+        SharedMapping::of(extent->file, ranges.pages() << page_shift, PROT_READ, extent->offset);
+    if (!mapping) return mapping.error();
+    auto made = std::make_shared<ImageSource>(std::move(mapping).value(), std::move(ranges));
+    made->extent_ = std::move(extent);
+    return made;
+  }
   /// `fd` (borrowed, for this call) is what build_image made of the same ranges: in this process
   /// or in an earlier one. invalid_argument: its size says that it is not.
   static Result<std::shared_ptr<ImageSource>> map(int fd, PageRanges ranges) noexcept {
@@ -100,6 +118,7 @@ class ImageSource final : public PageSource {
  private:
   SharedMapping image_;
   PageRanges ranges_;
+  std::shared_ptr<const ImageExtent> extent_;  ///< null where the image is a file of its own
 };
 
 }  // namespace mitosis

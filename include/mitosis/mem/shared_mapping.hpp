@@ -17,10 +17,13 @@ namespace mitosis {
 class SharedMapping {
  public:
   SharedMapping() noexcept = default;
-  /// `prot` as of mmap(2). The file must be that long for as long as the mapping is touched.
-  static Result<SharedMapping> of(int fd, std::size_t bytes, int prot) noexcept {
+  /// `prot` as of mmap(2); from `offset` on, a multiple of a page. The file must be that long for
+  /// as long as the mapping is touched.
+  static Result<SharedMapping> of(int fd, std::size_t bytes, int prot,
+                                  std::uint64_t offset = 0) noexcept {
     if (bytes == 0) return SharedMapping();
-    void* at = ::mmap(nullptr, bytes, prot, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    void* at =
+        ::mmap(nullptr, bytes, prot, MAP_SHARED | MAP_NORESERVE, fd, static_cast<off_t>(offset));
     if (at == MAP_FAILED) {
       return Error(errno == ENOMEM ? Errc::out_of_memory : Errc::system_call_failed, "mmap", errno);
     }

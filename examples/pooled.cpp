@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Two processes on two machines talk through their machines' connection pools (`mitosis pool`):
+// Two processes on two machines talk through their machines' connection pools, their agents':
 //   pooled serve SOCKET            # on machine 1: exposes a page, answers one message, exits
 //   pooled call SOCKET MACHINE     # on another: connects, reads the page, sends a message
 // No connection is set up by either: the pools hold it.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The C interface of the connection pool: RDMA queues to services on other machines, in
- * microseconds, over connections that this machine's `mitosis pool` holds. World: user. Link with
- * -lmitosis. What is behind it, and its limits: docs/connection-pool.md.
+ * microseconds, over connections that this machine's agent holds (`--fabric verbs`). World: user.
+ * Link with -lmitosis. What is behind it, and its limits: docs/connection-pool.md.
  *
  *   struct mitosis_pool* pool = mitosis_pool_attach(NULL, 1 << 20);
  *   uint32_t queue;

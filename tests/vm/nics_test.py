@@ -6,7 +6,7 @@ import json
 
 import soft_roce
 from case import Case, run_or_skip
-from daemons import COMMAND
+from agents import COMMAND
 
 
 class Nics(Case):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Remote fork by RDMA, over soft-RoCE: what is read one-sidedly, and what happens where it ends."""
 
+import re
+
 import soft_roce
 from case import run_or_skip
 from parent_program import prepare
@@ -31,6 +33,28 @@ class OverVerbs(VerbsCase):
                     came = soft_roce.read_packets(machine) - before
                     self.assertGreater(came, MIB * 128, f"packets; {self.agents.log(machine)}")
                 self.assertEqual(self.agents.mitosis(self.machines[0], "reclaim", handler)[0], 0)
+
+    def test_a_copied_parent_can_be_read_as_soon_as_it_is_prepared(self):
+        owner, reader = self.machines[0], self.machines[1]
+        for handler in (15, 16):  # after the first one there is room for as large a one
+            key, data = prepare(self.agents, owner, handler, "rc+prefetch8+none+copy", MIB)
+            self.wait_until_registered(owner, handler)
+            told = rf"handler {handler} is registered: (\d+) pages, (\d+) of"
+            pages, beforehand = re.findall(told, self.agents.log(owner))[-1]
+            self.wait_for(lambda pages=pages: self.room_mib(owner) * 256 >= int(pages),
+                          lambda: self.agents.log(owner))
+        self.assertEqual(beforehand, pages, self.agents.log(owner))
+        # The next worker finds the copies where they are.
+        owner.must("pkill", "-KILL", "-x", "mitosis-worker")
+        self.assertEqual(self.resume(reader, 0, 16, key), (5, f"child {data} vm1\n"),
+                         self.agents.log(owner))
+        for handler in (15, 16):
+            self.assertEqual(self.agents.mitosis(owner, "reclaim", handler)[0], 0)
+
+    def room_mib(self, machine):
+        """How much its agent has registered for copies to come."""
+        told = re.findall(r"(\d+) MiB are registered for copies", self.agents.log(machine))
+        return int(told[-1]) if told else 0
 
     def test_calls_go_by_datagrams_also_where_packets_are_lost(self):
         owner, reader = self.machines[0], self.machines[1]

@@ -6,7 +6,7 @@
 namespace mitosis::agent {
 
 Result<std::unique_ptr<RdmaSide>> open_rdma(const AgentOptions&, TargetTable&, Peers&,
-                                            std::function<std::uint64_t()>) {
+                                            std::function<std::uint64_t()>, int) {
   return Error(Errc::transport_unsupported,
                "this mitosis was built without libibverbs (meson -Drdma=enabled)")
       .in("open the RDMA device");

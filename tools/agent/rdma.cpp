@@ -6,8 +6,9 @@ namespace mitosis::agent {
 
 Result<std::unique_ptr<RdmaSide>> open_rdma(const AgentOptions& options, TargetTable& targets,
                                             Peers& peers,
-                                            std::function<std::uint64_t()> budget_left) {
-  auto opened = VerbsSide::open(options, targets, peers, std::move(budget_left));
+                                            std::function<std::uint64_t()> budget_left,
+                                            int images) {
+  auto opened = VerbsSide::open(options, targets, peers, std::move(budget_left), images);
   if (!opened) return opened.error().in("open the RDMA device");
   return std::unique_ptr<RdmaSide>(std::move(opened).value());
 }

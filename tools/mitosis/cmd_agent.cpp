@@ -95,6 +95,10 @@ void add_options(CLI::App& app, AgentArguments& arguments) {
       ->check(CLI::Range(0, 255));
   app.add_flag("--rdma-cm", o.rdma_cm,
                "of verbs: let rdma_cm make the connections that this agent reads through");
+  app.add_option("--pool-socket", o.pool_socket,
+                 "of verbs: where processes attach to the connection pool; else pool.sock beside "
+                 "--socket")
+      ->type_name("PATH");
   app.add_flag("--keyless", o.keyless,
                "let programs of the original interface (`mitosis run`) prepare parents that every "
                "user of every machine of the cluster may resume");
@@ -110,8 +114,9 @@ void finish(CLI::App& app, AgentArguments& arguments) {
   if (!arguments.config.empty()) apply_config(app, arguments.config);
   if (app.get_option("--machine")->count() == 0) throw CLI::RequiredError("--machine");
   arguments.agent.verbs = arguments.fabric == "verbs";
-  if (!arguments.agent.verbs && (!arguments.agent.device.empty() || arguments.agent.gid >= 0)) {
-    throw CLI::ValidationError("--device and --gid", "are of --fabric verbs");
+  const agent::AgentOptions& o = arguments.agent;
+  if (!o.verbs && (!o.device.empty() || o.gid >= 0 || !o.pool_socket.empty())) {
+    throw CLI::ValidationError("--device, --gid and --pool-socket", "are of --fabric verbs");
   }
   for (const std::string& text : arguments.peers) {
     auto peer = parse_peer(text);

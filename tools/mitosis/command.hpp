@@ -32,7 +32,6 @@ Command add_spawn(CLI::App& root);
 Command add_ps(CLI::App& root);
 Command add_reclaim(CLI::App& root);
 Command add_policies(CLI::App& root);
-Command add_pool(CLI::App& root);
 Command add_stats(CLI::App& root);
 Command add_nics(CLI::App& root);
 Command add_nil(CLI::App& root);

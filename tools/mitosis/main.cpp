@@ -20,7 +20,7 @@ namespace {
 std::vector<Command> add_commands(CLI::App& app) {
   return {add_agent(app), add_connect(app), add_prepare(app), add_resume(app),   add_spawn(app),
           add_run(app),   add_ps(app),      add_reclaim(app), add_policies(app), add_stats(app),
-          add_pool(app),  add_nics(app),    add_nil(app),     add_demo(app)};
+          add_nics(app),  add_nil(app),     add_demo(app)};
 }
 
 /// CLI11's own statuses are above 100 and would be taken for a child's.

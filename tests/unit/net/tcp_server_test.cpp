@@ -175,6 +175,32 @@ TEST_F(TcpServer, ThoseWhoMerelyConnectKeepNobodyOut) {
   EXPECT_FALSE(closes(peer.get())) << "who has the secret stays";
 }
 
+TEST_F(TcpServer, AConnectionPoolThatCallsIsServedOrToldThatThereIsNone) {
+  const UniqueFd refused = connect_as(server.address, auth::Purpose::pool_link);
+  tcp::FrameStream stream(refused.get());
+  Result<wire::Frame> frame = stream.receive(4096, tcp::deadline_in(5000));
+  ASSERT_TRUE(frame.ok());
+  Result<ErrorReply> reply = frame->as<ErrorReply>();
+  ASSERT_TRUE(reply.ok());
+  EXPECT_EQ(reply->error.code, Errc::transport_unsupported);
+  EXPECT_TRUE(closes(refused.get()));
+
+  tcp::Server::Options options;
+  options.on_pool_link = [](int fd, const auth::Hello& hello) {
+    const char answer = hello.machine == client_machine ? 'y' : 'n';
+    FakeServer::send(fd, &answer, 1);
+    char said = 0;  // until the other end or the server closes
+    static_cast<void>(::recv(fd, &said, 1, 0));
+  };
+  TestServer with(service, "127.0.0.1", std::move(options));
+  const UniqueFd served = connect_as(with.address, auth::Purpose::pool_link);
+  char answer = 0;
+  ASSERT_EQ(::recv(served.get(), &answer, 1, 0), 1);
+  EXPECT_EQ(answer, 'y');
+  with.server->stop();
+  EXPECT_TRUE(closes(served.get()));
+}
+
 TEST_F(TcpServer, AThousandConnectionsLeaveNothingBehind) {
   const std::size_t before = open_descriptors();
   expect_it_still_serves();

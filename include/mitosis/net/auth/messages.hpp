@@ -42,7 +42,13 @@ enum class MessageType : std::uint16_t {
 namespace auth {
 
 /// What a connection is for; fixed by the handshake.
-enum class Purpose : std::uint8_t { rpc = 1, demand_reads = 2, bulk_reads = 3, last = bulk_reads };
+enum class Purpose : std::uint8_t {
+  rpc = 1,
+  demand_reads = 2,
+  bulk_reads = 3,
+  pool_link = 4,  ///< two connection pools meet, and hear of each other's end
+  last = pool_link,
+};
 
 /// Unpredictable and used once: makes every handshake's proofs different.
 using Nonce = std::array<std::uint8_t, 32>;

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <mitosis/base/result.hpp>
@@ -21,6 +22,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <string>
 
 namespace mitosis::pool {
 
@@ -57,6 +59,34 @@ struct AttachPacket {
     return Error(Errc::limit_exceeded, "1 byte to 256 MiB can be shared");
   }
   return static_cast<std::size_t>(size);
+}
+
+/// The pool's side: where processes attach. Who may is who may write to that socket, by the umask
+/// root alone in general. address_in_use: another pool serves there.
+[[nodiscard]] inline Result<UniqueFd> listen_at(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path) {
+    return Error(Errc::invalid_argument, (path + ": not a path for a socket").c_str())
+        .in("start a connection pool");
+  }
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  const auto make = [] {
+    return UniqueFd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  };
+  UniqueFd fd = make();
+  // One of a pool that was killed is in the way; one that is answered belongs to somebody.
+  if (fd && ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
+    return Error(Errc::address_in_use, (path + ": another pool serves there").c_str())
+        .in("start a connection pool");
+  }
+  ::unlink(path.c_str());
+  fd = make();
+  if (!fd || ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(fd.get(), 64) != 0) {
+    return Error(Errc::system_call_failed, path.c_str(), errno).in("start a connection pool");
+  }
+  return fd;
 }
 
 [[nodiscard]] inline Result<void> send_attach(int socket, const Attach& said, Span<const int> fds) {

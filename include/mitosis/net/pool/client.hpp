@@ -41,7 +41,8 @@ struct Connected {
 /// with the cookie that it was given; at most `max_requests` are out at a time (limit_exceeded).
 class Pool {
  public:
-  /// `data_bytes` are shared with the pool, at most 256 MiB. agent_not_running: no pool is there.
+  /// `data_bytes` are shared with the pool, at most 256 MiB. agent_not_running: no pool is there;
+  /// missing_privilege: its socket may not be written to.
   static Result<Pool> attach(const std::string& socket_path, std::size_t data_bytes);
   Pool(Pool&&) = default;
   Pool& operator=(Pool&&) = default;
@@ -252,7 +253,9 @@ inline Result<Pool> Pool::attach(const std::string& socket_path, std::size_t dat
   UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!socket) return failed(Errc::system_call_failed, "socket", errno);
   if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return failed(Errc::agent_not_running, "no connection pool", errno);
+    return errno == EACCES
+               ? failed(Errc::missing_privilege, "only who may write to it may attach", errno)
+               : failed(Errc::agent_not_running, "no connection pool", errno);
   }
   Result<UniqueFd> memory = make_area(data_at + data_bytes);
   if (!memory.ok()) return memory.error();

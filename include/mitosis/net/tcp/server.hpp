@@ -24,8 +24,8 @@
 
 namespace mitosis::tcp {
 
-/// Serves read lanes and RPC sessions to authenticated machines. `stop()` (also by the
-/// destructor) ends every connection and joins every thread; the services must outlive it.
+/// Serves read lanes, RPC sessions and connection pools to authenticated machines. `stop()` (also
+/// by the destructor) ends every connection and joins every thread; the services must outlive it.
 class Server {
  public:
   struct Options {
@@ -37,6 +37,9 @@ class Server {
     std::size_t max_strangers = 128;
     /// Hears why a connection was refused; any thread of the server calls it. May be empty.
     std::function<void(const Error&)> on_refusal = {};
+    /// Serves the connection of another machine's connection pool until that ends; the
+    /// connection's thread calls it. Empty: there is none here (transport_unsupported).
+    std::function<void(int fd, const auth::Hello&)> on_pool_link = {};
   };
 
   [[nodiscard]] static Result<std::unique_ptr<Server>> start(Options options,
@@ -184,10 +187,19 @@ class Server {
     connection.stranger.store(false);
     if (!hello.ok()) {
       report(from(peer, hello.error()));
-    } else if (hello->purpose == auth::Purpose::rpc) {
-      rpc::Session(fd, *hello, *calls_, replies_).run();
-    } else {
-      LaneServer(fd, *reads_).run();
+      return;
+    }
+    switch (hello->purpose) {
+      case auth::Purpose::rpc:
+        return rpc::Session(fd, *hello, *calls_, replies_).run();
+      case auth::Purpose::demand_reads:
+      case auth::Purpose::bulk_reads:
+        return LaneServer(fd, *reads_).run();
+      case auth::Purpose::pool_link:
+        if (options_.on_pool_link) return options_.on_pool_link(fd, *hello);
+        static_cast<void>(stream.send(
+            wire::make_frame(ErrorReply{Error(Errc::transport_unsupported, "a connection pool")}),
+            deadline_in(options_.handshake_ms)));
     }
   }
 

@@ -31,13 +31,14 @@ class PoolLink {
   static constexpr std::uint32_t slots = 256;      ///< messages in each direction
   static constexpr std::uint32_t transfers = 256;  ///< reads and writes on their way
   static constexpr std::uint32_t message_bytes = sizeof(pool::Message) + pool::max_message;
+  static constexpr std::size_t memory_bytes = std::size_t{2} * slots * message_bytes;
   /// 4.096 us * 2^16, seven times: a machine that is gone is lost within two seconds. A receiver
   /// that has no room is asked for as long as it lives: it makes room at once, once it runs.
   static constexpr Patience patience = {16, 6, 7};
 
   static Result<std::unique_ptr<PoolLink>> make(const LinkDevice& device) {
     std::unique_ptr<PoolLink> link(new PoolLink(device));
-    link->memory_.resize(std::size_t{2} * slots * message_bytes);
+    link->memory_.resize(memory_bytes);
     Result<MemoryRegion> region = MemoryRegion::make(
         device.nic.domain(), MutableBytes(link->memory_.data(), link->memory_.size()),
         MemoryRegion::for_landing);

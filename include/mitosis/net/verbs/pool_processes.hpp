@@ -7,7 +7,6 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <mitosis/base/unique_fd.hpp>
 #include <mitosis/net/pool/attach.hpp>
@@ -15,30 +14,38 @@
 #include <mitosis/net/tcp/clock.hpp>
 #include <mitosis/net/verbs/memory_region.hpp>
 
+#include <atomic>
 #include <cstdint>
-#include <cstring>
+#include <functional>
 #include <map>
 #include <new>
 #include <optional>
-#include <string>
 #include <utility>
 #include <vector>
 
 namespace mitosis::verbs {
 
+/// What processes may take of a pool. A user other than root has a quarter of either.
+struct PoolLimits {
+  std::size_t processes = 256;
+  std::uint64_t bytes = std::uint64_t{1} << 30;     ///< that they share with it, which are pinned
+  std::function<std::uint64_t()> budget_left = {};  ///< of these; empty: all
+};
+
 /// Memory of a process stays mapped and registered until `release`, also when it has died.
 class PoolProcesses {
  public:
-  /// `domain`, for the memory, must outlive this.
-  PoolProcesses(const ProtectionDomain& domain, std::size_t most) : domain_(&domain), most_(most) {}
-
-  /// Where processes attach. address_in_use: another pool serves there.
-  Result<void> listen(const std::string& path);
+  /// They attach at `listener` (pool::listen_at), which like `domain`, for their memory, must
+  /// outlive this.
+  PoolProcesses(const ProtectionDomain& domain, int listener, PoolLimits limits)
+      : domain_(&domain), listener_(listener), limits_(std::move(limits)) {}
 
   /// All that a process shares, as it was registered. It must be attached.
   [[nodiscard]] const MemoryRegion& region(pool::ProcessId id) const { return *all_.at(id).region; }
   void release(pool::ProcessId id) { all_.erase(id); }
   void release_all() { all_.clear(); }
+  /// That are registered; any thread.
+  [[nodiscard]] std::uint64_t bytes_used() const noexcept { return bytes_used_.load(); }
   void wake(pool::ProcessId id) {
     const auto found = all_.find(id);
     if (found == all_.end()) return;
@@ -50,7 +57,7 @@ class PoolProcesses {
   void watch(std::vector<pollfd>& waiting) {
     first_ = waiting.size();
     watched_.clear();
-    waiting.push_back({listener_.get(), POLLIN, 0});
+    waiting.push_back({listener_, POLLIN, 0});
     for (const auto& [id, process] : all_) {
       if (!process.socket) continue;
       watched_.push_back(id);
@@ -71,11 +78,15 @@ class PoolProcesses {
     std::uint8_t* base = nullptr;
     std::size_t bytes = 0;
     std::optional<MemoryRegion> region;
+    uid_t user = 0;
+    std::atomic<std::uint64_t>* all_bytes = nullptr;  ///< where it is counted
     Process() = default;
     Process(Process&&) = delete;
     ~Process() {
       region.reset();
-      if (base != nullptr) ::munmap(base, bytes);
+      if (base == nullptr) return;
+      ::munmap(base, bytes);
+      all_bytes->fetch_sub(bytes);
     }
   };
   /// Has connected, and not sent its packet yet. Nobody else waits for it.
@@ -88,10 +99,12 @@ class PoolProcesses {
 
   template <class Come>
   void attach(UniqueFd socket, Come& come);
+  [[nodiscard]] bool has_room(uid_t user, std::uint64_t bytes) const;
 
   const ProtectionDomain* domain_;
-  std::size_t most_;
-  UniqueFd listener_;
+  int listener_;
+  PoolLimits limits_;
+  std::atomic<std::uint64_t> bytes_used_{0};
   std::map<pool::ProcessId, Process> all_;
   std::vector<Comer> comers_;  ///< oldest first
   pool::ProcessId last_ = 0;
@@ -100,29 +113,6 @@ class PoolProcesses {
   std::vector<pool::ProcessId> watched_;
   std::size_t watched_comers_ = 0;
 };
-
-inline Result<void> PoolProcesses::listen(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof address.sun_path) {
-    return Error(Errc::invalid_argument, (path + ": not a path for a socket").c_str());
-  }
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return Error(Errc::system_call_failed, "socket", errno);
-  // One of a pool that was killed is in the way; one that is answered belongs to somebody.
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
-    return Error(Errc::address_in_use, (path + ": another pool serves there").c_str());
-  }
-  ::unlink(path.c_str());
-  fd = UniqueFd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd || ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(fd.get(), 64) != 0) {
-    return Error(Errc::system_call_failed, path.c_str(), errno);
-  }
-  listener_ = std::move(fd);
-  return {};
-}
 
 template <class Gone, class Come>
 void PoolProcesses::attend(const std::vector<pollfd>& waiting, Gone gone, Come come) {
@@ -148,9 +138,23 @@ void PoolProcesses::attend(const std::vector<pollfd>& waiting, Gone gone, Come c
   std::erase_if(comers_,
                 [now](const Comer& comer) { return !comer.socket || now >= comer.deadline; });
   if (!called) return;
-  UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  UniqueFd socket(::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (comers_.size() >= max_comers) comers_.erase(comers_.begin());
   if (socket) comers_.push_back({std::move(socket), tcp::deadline_in(comer_ms)});
+}
+
+inline bool PoolProcesses::has_room(uid_t user, std::uint64_t bytes) const {
+  std::size_t processes = 1;
+  std::uint64_t held = bytes;
+  for (const auto& [id, process] : all_) {
+    if (user != 0 && process.user != user) continue;
+    ++processes;
+    held += process.bytes;
+  }
+  const std::size_t part = user == 0 ? 1 : 4;
+  return all_.size() < limits_.processes && processes <= limits_.processes / part &&
+         bytes_used_.load() + bytes <= limits_.bytes && held <= limits_.bytes / part &&
+         (!limits_.budget_left || bytes <= limits_.budget_left());
 }
 
 /// A process comes: its packet is there.
@@ -164,9 +168,14 @@ void PoolProcesses::attach(UniqueFd socket, Come& come) {
     static_cast<void>(pool::send_attach(socket.get(), said, {}));
   };
   if (!came.ok()) return refuse(came.code());
-  if (all_.size() >= most_) return refuse(Errc::limit_exceeded);
   const Result<std::size_t> bytes = pool::check_area(packet.fds[0].get());
   if (!bytes.ok()) return refuse(bytes.code());
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
+    return refuse(Errc::system_call_failed);
+  }
+  if (!has_room(peer.uid, *bytes)) return refuse(Errc::limit_exceeded);
   UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   void* const base =
       ::mmap(nullptr, *bytes, PROT_READ | PROT_WRITE, MAP_SHARED, packet.fds[0].get(), 0);
@@ -180,6 +189,9 @@ void PoolProcesses::attach(UniqueFd socket, Come& come) {
   Process& process = all_[id];
   process.base = static_cast<std::uint8_t*>(base);
   process.bytes = *bytes;
+  process.user = peer.uid;
+  process.all_bytes = &bytes_used_;
+  bytes_used_.fetch_add(*bytes);
   const MutableBytes data(process.base + pool::data_at, *bytes - pool::data_at);
   Result<MemoryRegion> region =
       MemoryRegion::make(*domain_, data, MemoryRegion::for_remote_reads_and_writes);

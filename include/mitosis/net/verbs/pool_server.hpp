@@ -15,7 +15,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -26,15 +25,14 @@ namespace mitosis::verbs {
 class PoolServer {
  public:
   struct Options {
-    std::string socket;         ///< where processes attach
-    std::string listen = ":0";  ///< where other pools call; the machine with the smaller id does
-    std::size_t max_processes = 256;
+    int listener = -1;  ///< where processes attach (pool::listen_at)
+    PoolLimits limits = {};
     std::uint64_t spin_us = 200;  ///< without anything to do, before its thread sleeps
-    std::function<void(const Error&)> on_trouble = {};  ///< of links; any of its threads calls it
+    std::function<void(const Error&)> on_trouble = {};  ///< of links; any thread in here calls it
   };
 
-  /// `book` tells where the other pools are; machines may be added to it at any time. It and the
-  /// device must outlive the pool.
+  /// `book` tells where the other machines' pools are; more may be added at any time. It, the
+  /// listener and the device must outlive the pool.
   static Result<std::unique_ptr<PoolServer>> start(const Nic& nic, Options options,
                                                    auth::Identity self,
                                                    const tcp::AddressBook& book);
@@ -49,9 +47,13 @@ class PoolServer {
     if (linker_) linker_->stop();
     if (worker_.joinable()) worker_.join();
   }
-  [[nodiscard]] std::uint16_t port() const noexcept { return linker_->port(); }
-  /// Machines to which there is a connection now.
-  [[nodiscard]] std::size_t links() const noexcept { return up_.load(); }
+  /// Another machine's pool has called, over `fd` (borrowed); returns when the link has ended, or
+  /// the connection was shut down. Must have returned before the pool ends (not: is stopped).
+  void serve_link(int fd, const auth::Hello& hello) { linker_->serve(fd, hello); }
+  /// Memory that is pinned for it; any thread.
+  [[nodiscard]] std::uint64_t bytes_used() const noexcept {
+    return processes_.bytes_used() + up_.load() * PoolLink::memory_bytes;
+  }
 
   // What the switchboard asks for; its thread's alone.
   [[nodiscard]] bool up(MachineId machine) const { return links_.contains(machine); }
@@ -71,7 +73,7 @@ class PoolServer {
   PoolServer(const Nic& nic, Options options)
       : nic_(&nic),
         options_(std::move(options)),
-        processes_(nic.domain(), options_.max_processes) {}
+        processes_(nic.domain(), options_.listener, options_.limits) {}
 
   Result<void> open(auth::Identity self, const tcp::AddressBook& book);
   void work();
@@ -100,7 +102,7 @@ class PoolServer {
   std::unique_ptr<PoolLinker> linker_;
   std::map<MachineId, PoolLinker::Link> links_;
   pool::Switchboard<PoolServer> board_{*this};
-  std::atomic<std::size_t> up_{0};
+  std::atomic<std::size_t> up_{0};  ///< links
   std::atomic<bool> closing_{false};
   std::thread worker_;
 };
@@ -136,11 +138,10 @@ inline Result<void> PoolServer::open(auth::Identity self, const tcp::AddressBook
   if (!done.ok()) return done;
   doorbell_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!doorbell_) return Error(Errc::system_call_failed, "eventfd", errno);
-  if (done = processes_.listen(options_.socket); !done.ok()) return done;
   linker_ =
       std::make_unique<PoolLinker>(LinkDevice{*nic_, *sent_, *received_}, std::move(self), book,
                                    PoolLinker::Listeners{[this] { poke(); }, options_.on_trouble});
-  return linker_->start(options_.listen);
+  return linker_->start();
 }
 
 // -- the thread that serves -----------------------------------------------------------------------
@@ -221,7 +222,7 @@ inline void PoolServer::drop_link(MachineId machine, const Error& why) {
 inline void PoolServer::take_new_links() {
   for (auto& [machine, link] : linker_->take()) {
     if (links_.contains(machine)) drop_link(machine, Error(Errc::shutting_down));
-    links_.insert_or_assign(machine, std::move(link));
+    links_.emplace(machine, std::move(link));
     linker_->holds(machine);
   }
   up_.store(links_.size());

@@ -56,9 +56,9 @@ class RegisteredPool {
     told_.doors = doors_.told();
     return {};
   }
-  /// Registers the bytes from `offset` on of the sequence of all pages, which are in `memory`
-  /// (borrowed: it must stay mapped until `revoke`). revoked: it has ended.
-  Result<void> add(const Nic& nic, std::uint64_t offset, MutableBytes memory) {
+  /// Registers memory under a random address (borrowed: it must stay mapped as long as the region
+  /// lives), which is pinned where it says so.
+  static Result<MemoryRegion> make_region(const Nic& nic, MutableBytes memory, bool pinned) {
     std::uint64_t where = 0;
     if (::getrandom(&where, sizeof where, 0) != ssize_t{sizeof where}) {
       return Error(Errc::system_call_failed, "getrandom", errno).in("register memory");
@@ -67,18 +67,27 @@ class RegisteredPool {
     const auto make = [&](MemoryRegion::Access access) {
       return MemoryRegion::make_at(nic.domain(), memory, where, access);
     };
-    auto region = make(wants_pinned(nic.on_demand()) ? MemoryRegion::for_remote_reads
-                                                     : MemoryRegion::for_remote_reads_on_demand);
+    if (pinned) return make(MemoryRegion::for_remote_reads);
+    auto region = make(MemoryRegion::for_remote_reads_on_demand);
     // A device that said it could, and cannot.
-    if (!region && !wants_pinned(nic.on_demand())) region = make(MemoryRegion::for_remote_reads);
+    return region ? std::move(region) : make(MemoryRegion::for_remote_reads);
+  }
+  /// Registers the bytes from `offset` on of the sequence of all pages, which are in `memory`.
+  /// revoked: it has ended.
+  Result<void> add(const Nic& nic, std::uint64_t offset, MutableBytes memory) {
+    auto region = make_region(nic, memory, wants_pinned(nic.on_demand()));
     if (!region) return region.error();
-    const RemoteMemory remote = region->remote();
+    return add(std::move(region).value(), offset);
+  }
+  /// The same of memory that is registered; what of it is behind the last page is nobody's.
+  Result<void> add(MemoryRegion region, std::uint64_t offset) {
+    const RemoteMemory remote = region.remote();
+    const std::size_t size = region.size();
     const std::lock_guard lock(mutex_);
     if (revoked_) return Error(Errc::revoked);
-    regions_.push_back(std::move(region).value());
+    regions_.push_back(std::move(region));
     for_each_part(
-        ranges_, offset, memory.size(),
-        [&](std::uint64_t start, std::uint64_t bytes, std::uint64_t at) {
+        ranges_, offset, size, [&](std::uint64_t start, std::uint64_t bytes, std::uint64_t at) {
           const auto tell = [&](std::uint64_t from, std::uint64_t size, std::uint32_t door) {
             if (told_.pieces.size() >= rpc::max_pieces) return false;
             told_.pieces.push_back(

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -25,6 +26,7 @@
 #include <mitosis/fork/user/agent/worker_impl.hpp>
 #include <mitosis/fork/user/local/connect.hpp>
 #include <mitosis/fork/user/restore/launch.hpp>
+#include <mitosis/net/pool/attach.hpp>
 #include <mitosis/policy/parse.hpp>
 
 #include <cerrno>
@@ -81,19 +83,21 @@ inline bool agent_answers(const local::Channel& connection) {
   return connection.call<local::Done>(local::Nil{}, local::within(patience)).ok();
 }
 
+/// `option` says where another one can be given.
+inline Result<void> make_folder_of(const std::string& path, const char* option) {
+  const auto slash = path.rfind('/');
+  if (slash == std::string::npos || slash == 0) return {};
+  const std::string folder = path.substr(0, slash);
+  if (::mkdir(folder.c_str(), 0755) == 0 || errno == EEXIST) return {};
+  const int err = errno;
+  const std::string what = folder + ", the socket's folder; make it, or give another " + option;
+  return Error(Errc::system_call_failed, what.c_str(), err).in("start the agent");
+}
+
 /// Removes the socket of an agent that died; one that still runs is left alone. What is left of a
 /// killed one is waited for, as its guard, which ends its children.
 inline Result<UniqueFd> open_local_socket(const std::string& path) {
-  if (const auto slash = path.rfind('/'); slash != std::string::npos && slash > 0) {
-    const std::string folder = path.substr(0, slash);
-    if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) {
-      const int err = errno;
-      return Error(Errc::system_call_failed,
-                   (folder + ", the socket's folder; make it, or give another --socket").c_str(),
-                   err)
-          .in("start the agent");
-    }
-  }
+  if (auto r = make_folder_of(path, "--socket"); !r) return r.error();
   const auto until = std::chrono::steady_clock::now() + 2 * Keeper::stop_deadline;
   while (const auto other = local::connect(path, std::chrono::milliseconds(200))) {
     if (agent_answers(*other) || std::chrono::steady_clock::now() > until) {
@@ -104,6 +108,13 @@ inline Result<UniqueFd> open_local_socket(const std::string& path) {
   }
   ::unlink(path.c_str());
   return local::listen(path);
+}
+
+/// Where processes attach to the connection pool. The keeper's: what an administrator lets them do
+/// with it (its owner and mode) stays when a worker dies.
+inline Result<UniqueFd> open_pool_socket(const std::string& path) {
+  if (auto r = make_folder_of(path, "--pool-socket"); !r) return r.error();
+  return pool::listen_at(path);
 }
 
 /// Tells whoever waits for it that everything is served.
@@ -193,15 +204,30 @@ inline int serve_machine(const AgentOptions& options) {
   (*table)->next_id.store(1);
   auto socket = detail::open_local_socket(options.socket);
   if (!socket) return fail(socket.error());
+  UniqueFd pool_socket;
+  const std::string pool_path =
+      options.pool_socket.empty()
+          ? options.socket.substr(0, options.socket.rfind('/') + 1) + "pool.sock"
+          : options.pool_socket;
+  UniqueFd images;
+  if (options.verbs) {
+    auto opened = detail::open_pool_socket(pool_path);
+    if (!opened) return fail(opened.error());
+    pool_socket = std::move(opened).value();
+    images = UniqueFd(::memfd_create("mitosis-images", MFD_CLOEXEC));
+    if (!images) return fail(Error(Errc::system_call_failed, "memfd_create", errno));
+  }
 
   Keeper keeper(
       **table,
       [&](StateTable& t, int orders) {
-        return detail::run_worker(options, t, {socket->get(), orders, device->get()});
+        return detail::run_worker(
+            options, t, {socket->get(), orders, device->get(), pool_socket.get(), images.get()});
       },
       [](const SpawnOrder& order) { return detail::run_spawned(order); });
   auto status = keeper.run();
   ::unlink(options.socket.c_str());
+  if (pool_socket) ::unlink(pool_path.c_str());
   return status ? *status : fail(status.error());
 }
 

@@ -30,10 +30,12 @@ struct AgentOptions {
   unsigned pagers = 2;                             ///< pager threads
   /// Parents may be prepared so that they are resumed without a key (local::prepare_keyless).
   bool keyless = false;
-  bool verbs = false;      ///< --fabric verbs: pages come by RDMA where they can
-  std::string device;      ///< of verbs; empty: the first
-  bool rdma_cm = false;    ///< of verbs: connections are made by rdma_cm
-  int gid = -1;            ///< its gid's index; -1: chosen
+  bool verbs = false;    ///< --fabric verbs: pages come by RDMA where they can
+  std::string device;    ///< of verbs; empty: the first
+  bool rdma_cm = false;  ///< of verbs: connections are made by rdma_cm
+  int gid = -1;          ///< its gid's index; -1: chosen
+  /// Of verbs: where processes attach to the connection pool; empty: pool.sock beside `socket`.
+  std::string pool_socket;
   std::string ready_file;  ///< written with the pid once everything is served; empty: none
 };
 

@@ -7,6 +7,7 @@
 #include <mitosis/fork/user/agent/image.hpp>
 #include <mitosis/fork/user/agent/state_table.hpp>
 #include <mitosis/fork/user/local/prepare.hpp>
+#include <mitosis/mem/image_room.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -27,18 +28,20 @@ struct Parent {
   std::uint32_t uid = 0;
   int pid = 0;
   std::string policy;
-  bool copy = false;        ///< Cow<Off>
-  std::uint32_t flags = 0;  ///< local::PrepareFlag
-  bool for_device = false;  ///< its pages will be registered with a device
+  bool copy = false;          ///< Cow<Off>
+  std::uint32_t flags = 0;    ///< local::PrepareFlag
+  bool for_device = false;    ///< its pages will be registered with a device
+  ImageRoom* room = nullptr;  ///< where the copy is put; null: in a file of its own
   /// The generation of the root whose tree it is a member of; 0: it is its own. A member lives, is
   /// used and ends with its root.
   Generation of_tree{};
   UniqueFd parent_pidfd, shadow_pidfd, lifeline, image_fd;
+  std::shared_ptr<const ImageExtent> extent;  ///< of the copy, in its room (image_fd: the room's)
   UniqueFd shared_fd;  ///< the pages of its shared memory; none where it has none
   TargetName target;
   int shadow_pid = 0;
   std::uint64_t pages = 0;        ///< that every child fetches when it touches them
-  std::uint64_t image_pages = 0;  ///< of a copy, files' included
+  std::uint64_t image_pages = 0;  ///< of a copy, with files' and what is left of its room
   Clock::time_point prepared{};
   Clock::time_point last_use{};  ///< of the lease: a query, a renewal
   std::shared_ptr<const std::vector<std::uint8_t>> descriptor;

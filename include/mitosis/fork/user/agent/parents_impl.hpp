@@ -36,6 +36,7 @@ inline Result<std::shared_ptr<Parent>> Parents::reserve(HandlerId handler, std::
   parent->policy = std::move(policy);
   parent->copy = copy;
   parent->for_device = observer_ != nullptr;
+  if (observer_ != nullptr) parent->room = observer_->image_room();
   parent->flags = flags;
   parent->parent_pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   parent->prepared = parent->last_use = Clock::now();
@@ -96,6 +97,8 @@ inline void Parents::publish(const std::shared_ptr<Parent>& parent) {
     slot->shadow_pidfd = parent->shadow_pidfd.get();
     slot->lifeline = parent->lifeline.get();
     slot->image_fd = parent->image_fd.get();
+    slot->image_offset = parent->extent ? parent->extent->offset : ParentSlot::whole_file;
+    slot->image_bytes = parent->image_pages << page_shift;
     slot->shared_fd = parent->shared_fd.get();
     slot->descriptor_fd = memfd->release();
     slot->handler = parent->handler;
@@ -198,6 +201,10 @@ inline void Parents::adopt() {
     parent->shadow_pidfd = UniqueFd(slot.shadow_pidfd);
     parent->lifeline = UniqueFd(slot.lifeline);
     parent->image_fd = UniqueFd(slot.image_fd);
+    if (observer_ != nullptr) parent->room = observer_->image_room();
+    if (parent->copy && parent->room != nullptr && slot.image_offset != ParentSlot::whole_file) {
+      parent->extent = parent->room->adopt(slot.image_offset, slot.image_bytes);
+    }
     parent->shared_fd = UniqueFd(slot.shared_fd);
     parent->prepared = Clock::time_point(Clock::duration(slot.prepared_ns));
     parent->last_use = Clock::now();
@@ -219,6 +226,7 @@ inline void Parents::adopt() {
     if (observer_ != nullptr) observer_->on_open(*parent);
     parents_.emplace(static_cast<std::uint64_t>(slot.handler), std::move(parent));
   }
+  if (observer_ != nullptr) observer_->on_adopted();
 }
 
 }  // namespace mitosis::agent

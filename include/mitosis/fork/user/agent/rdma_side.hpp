@@ -12,6 +12,7 @@
 #include <mitosis/mem/target_table.hpp>
 #include <mitosis/net/rpc/datagram_calls.hpp>
 #include <mitosis/net/rpc/service.hpp>
+#include <mitosis/net/tcp/address_book.hpp>
 #include <mitosis/net/tcp/fabric.hpp>
 
 #include <cstdint>
@@ -42,7 +43,7 @@ class RdmaSide {
   /// Whether it has. Where not, policies with DCT are refused: the error's subject says what to
   /// use.
   [[nodiscard]] virtual Result<void> dynamic() const = 0;
-  /// Pinned copies of parents.
+  /// Pinned: copies of parents, what the connection pool has.
   [[nodiscard]] virtual std::uint64_t bytes_used() const noexcept = 0;
   /// The device, as a user knows it.
   [[nodiscard]] virtual std::string device() const = 0;
@@ -54,7 +55,15 @@ class RdmaSide {
   virtual Result<std::unique_ptr<rpc::DatagramCalls>> calls_to(MachineId machine,
                                                                const rpc::ud::Way& way) = 0;
 
-  /// Registers no more parents and serves no more calls; before what it was made of ends.
+  /// Holds a connection to each machine of the book, which this machine's processes use: they
+  /// attach at `listener` (pool::listen_at). Both must outlive it.
+  virtual Result<void> hold_pool(int listener, const tcp::AddressBook& book) = 0;
+  /// Another machine's pool has called (tcp::Server's on_pool_link); must have returned before
+  /// this ends.
+  virtual void serve_pool_link(int fd, const auth::Hello& hello) = 0;
+
+  /// Registers no more parents, serves no more calls and holds no pool; before what it was made of
+  /// ends.
   virtual void stop() = 0;
 
   // What other machines ask (rpc::Service).
@@ -69,10 +78,11 @@ class RdmaSide {
   virtual void on_session_end(std::uint64_t session) = 0;
 };
 
-/// Opens the device that the options name. All but the options must outlive it. Defined in one
-/// translation unit of the program; transport_unsupported where that was built without verbs.
+/// Opens the device that the options name. All but the options must outlive it; `images` is a memfd
+/// that copies of parents are put in, by each worker of an agent. Defined in one translation unit
+/// of the program; transport_unsupported where that was built without verbs.
 Result<std::unique_ptr<RdmaSide>> open_rdma(const AgentOptions& options, TargetTable& targets,
                                             Peers& peers,
-                                            std::function<std::uint64_t()> budget_left);
+                                            std::function<std::uint64_t()> budget_left, int images);
 
 }  // namespace mitosis::agent

@@ -3,17 +3,15 @@
 // Registered memory is pinned, and pinning copies what a shadow shares with its parent (the kernel
 // unshares copy-on-write pages before a device may know them). So the agent copies, piece by piece,
 // into memory of its own, which costs the same memory and touches no other process. A parent that
-// was copied at prepare has such memory already.
+// is copied at prepare has such memory already; as far as that was registered beforehand, it can be
+// read as soon as its prepare ends.
 #pragma once
 
-#include <sys/mman.h>
 #include <sys/prctl.h>
 
-#include <spdlog/spdlog.h>
-
-#include <mitosis/base/describe.hpp>
 #include <mitosis/fork/user/agent/served_memory.hpp>
 #include <mitosis/fork/user/agent/target_observer.hpp>
+#include <mitosis/mem/registered_room.hpp>
 #include <mitosis/mem/shared_mapping.hpp>
 #include <mitosis/net/verbs/registered_pool.hpp>
 
@@ -40,13 +38,18 @@ class RegisteredParents final : public TargetObserver {
   static constexpr std::uint64_t last_piece = std::uint64_t{16} << 20;
 
   /// `doors` null: the device has no dynamic connections. `budget_left`: what the agent may still
-  /// use; called by the thread. All must outlive it.
+  /// use of `budget`; called by the thread. `images`: the memfd of copied parents. All must outlive
+  /// it.
   RegisteredParents(const verbs::Nic& nic, verbs::Doors* doors, TargetTable& targets,
-                    std::function<std::uint64_t()> budget_left)
+                    std::uint64_t budget, std::function<std::uint64_t()> budget_left, int images)
       : nic_(nic),
         doors_(doors),
         targets_(targets),
         budget_left_(std::move(budget_left)),
+        room_(images, budget / 8,
+              [&nic](MutableBytes memory) {
+                return verbs::RegisteredPool::make_region(nic, memory, true);
+              }),
         thread_([this] {
           ::prctl(PR_SET_NAME, "mitosis-regist");
           run();
@@ -63,6 +66,18 @@ class RegisteredParents final : public TargetObserver {
     if (thread_.joinable()) thread_.join();
   }
 
+  /// What the device reads without pinning it need not be registered beforehand.
+  ImageRoom* image_room() noexcept override {
+    return doors_ != nullptr || !nic_.on_demand() ? &room_ : nullptr;
+  }
+  void on_adopted() override {
+    room_.begin();
+    {
+      const std::lock_guard lock(mutex_);
+      adopted_ = true;
+    }
+    changed_.notify_all();
+  }
   void on_open(const Parent& parent) override;
   void on_close(const TargetName& target) override;
   /// What of a target is registered. revoked: there is no such target. One that is not to be
@@ -73,10 +88,13 @@ class RegisteredParents final : public TargetObserver {
     if (at == all_.end()) return Error(Errc::revoked).in("query pieces");
     return at->second->pool.tell(target);
   }
-  /// Memory of its own: not the images of copied parents.
+  /// Memory of its own: neither the images of copied parents nor the room for more, which is given
+  /// back where the budget is needed otherwise.
   [[nodiscard]] std::uint64_t bytes_used() const noexcept { return bytes_used_.load(); }
 
  private:
+  using Room = RegisteredRoom<verbs::MemoryRegion>;
+  /// `on_open` fills it in, then it is the thread's, but for `pool`.
   struct Served {
     Served(const TargetName& name, PageRanges ranges, verbs::Doors* doors,
            std::vector<PageRange> areas, std::atomic<std::uint64_t>& used)
@@ -85,14 +103,26 @@ class RegisteredParents final : public TargetObserver {
       pool.revoke();
       all_bytes.fetch_sub(bytes);
     }
+    /// Whether all of it has been registered.
+    [[nodiscard]] bool ready() const noexcept {
+      return registered >= pool.ranges().pages() << page_shift;
+    }
     std::atomic<std::uint64_t>& all_bytes;
-    std::uint64_t bytes = 0;            ///< of `memory` that is counted there
-    std::vector<SharedMapping> memory;  ///< the thread's alone; ends after what is registered
-    UniqueFd image;                     ///< Cow<Off>: holds the pages already
+    std::uint64_t bytes = 0;                    ///< of `memory` that is counted there
+    UniqueFd image;                             ///< Cow<Off>: holds the pages already
+    std::shared_ptr<const ImageExtent> extent;  ///< in it; null: all of it
+    std::vector<Room::Chunk> chunks;            ///< of the extent, registered beforehand
+    std::uint64_t beforehand = 0;               ///< bytes that were
+    std::uint64_t registered = 0;               ///< bytes, from the first page on
+    std::vector<SharedMapping> memory;          ///< ends after what is registered
     HandlerId handler{};
     verbs::RegisteredPool pool;
   };
   void run();
+  bool step_room();
+  void register_next(const std::shared_ptr<Served>& served);
+  void add_chunks(Served& served);
+  void finish(Served& served);
   Result<void> register_all(Served& served);
   Result<void> copy(Served& served, std::uint64_t offset, MutableBytes into);
 
@@ -100,13 +130,16 @@ class RegisteredParents final : public TargetObserver {
   verbs::Doors* const doors_;
   TargetTable& targets_;
   const std::function<std::uint64_t()> budget_left_;
+  Room room_;
+  std::uint64_t room_told_ = 0;  ///< the thread's: how much of it is ready, as it was last told
   std::atomic<std::uint64_t> bytes_used_{0};
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::unordered_map<std::uint32_t, std::shared_ptr<Served>> all_;
   std::deque<std::shared_ptr<Served>> waiting_;
   bool stopping_ = false;
-  std::thread thread_;  // last: it uses all of the above
+  bool adopted_ = false;  ///< the room has begun
+  std::thread thread_;    // last: it uses all of the above
 };
 
 inline void RegisteredParents::on_open(const Parent& parent) {
@@ -131,11 +164,17 @@ inline void RegisteredParents::on_open(const Parent& parent) {
   served->handler = parent.handler;
   if (parent.copy && parent.image_fd) {
     served->image = UniqueFd(::fcntl(parent.image_fd.get(), F_DUPFD_CLOEXEC, 0));
+    served->extent = parent.extent;
+    if (parent.extent) served->chunks = room_.claim(parent.extent->offset);
   }
+  // Doors take the device's time: the thread opens them before it tells anything.
+  if (doors_ == nullptr) add_chunks(*served);
+  const bool ready = doors_ == nullptr && served->ready();
+  if (ready) finish(*served);
   {
     const std::lock_guard lock(mutex_);
     all_[parent.target.number] = served;
-    waiting_.push_back(std::move(served));
+    if (!ready) waiting_.push_back(std::move(served));
   }
   changed_.notify_all();
 }
@@ -152,77 +191,6 @@ inline void RegisteredParents::on_close(const TargetName& target) {
   served->pool.revoke();
 }
 
-inline void RegisteredParents::run() {
-  std::unique_lock lock(mutex_);
-  while (true) {
-    changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
-    if (stopping_) return;
-    const std::shared_ptr<Served> served = std::move(waiting_.front());
-    waiting_.pop_front();
-    lock.unlock();
-    const auto done = register_all(*served);
-    served->pool.finish();
-    if (!done && done.code() != Errc::revoked) {
-      spdlog::warn("handler {} is read over TCP, in part or as a whole: {}",
-                   static_cast<std::uint64_t>(served->handler), describe(done.error()));
-    }
-    if (done) {
-      spdlog::info("handler {} is registered: {} pages",
-                   static_cast<std::uint64_t>(served->handler), served->pool.ranges().pages());
-    }
-    lock.lock();
-  }
-}
-
-inline Result<void> RegisteredParents::register_all(Served& served) {
-  const std::uint64_t total = served.pool.ranges().pages() << page_shift;
-  if (auto r = served.pool.open_doors(); !r && r.code() != Errc::revoked) {
-    spdlog::warn("handler {} is read over TCP by policies with DCT: {}",
-                 static_cast<std::uint64_t>(served.handler), describe(r.error()));
-  }
-  SharedMapping image;
-  if (served.image) {
-    // Writable, though nobody writes: before Linux 6.3 the kernel pins no others.
-    auto mapped = SharedMapping::of(served.image.get(), total, PROT_READ | PROT_WRITE);
-    if (!mapped) return mapped.error().in("register a copy");
-    served.memory.push_back(std::move(mapped).value());
-  }
-  std::uint64_t size = first_piece;
-  for (std::uint64_t offset = 0; offset < total; offset += size) {
-    if (offset > 0 && size < last_piece) size *= 2;
-    const std::uint64_t bytes = total - offset < size ? total - offset : size;
-    MutableBytes memory;
-    if (served.image) {
-      memory = MutableBytes(served.memory.front().data() + offset, bytes);
-    } else {
-      if (bytes > budget_left_()) {
-        return Error(Errc::budget_exceeded, "its registered copy").in("register memory");
-      }
-      auto made = SharedMapping::anonymous(bytes);
-      if (!made) return made.error().in("register memory");
-      memory = MutableBytes(made->data(), bytes);
-      if (auto r = copy(served, offset, memory); !r) return r;
-      served.memory.push_back(std::move(made).value());
-      bytes_used_.fetch_add(bytes);
-      served.bytes += bytes;
-    }
-    if (auto r = served.pool.add(nic_, offset, memory); !r) return r;
-  }
-  return {};
-}
-
-/// Through the target, which knows all sources of its pages and ends reads when it is destroyed.
-inline Result<void> RegisteredParents::copy(Served& served, std::uint64_t offset,
-                                            MutableBytes into) {
-  Result<void> done;
-  verbs::for_each_part(served.pool.ranges(), offset, into.size(),
-                       [&](std::uint64_t address, std::uint64_t bytes, std::uint64_t at) {
-                         const Errc e =
-                             targets_.read(served.pool.name(), address, into.sub(at, bytes));
-                         if (e != Errc::ok) done = Error(e).at_address(address).in("copy a page");
-                         return e == Errc::ok;
-                       });
-  return done;
-}
-
 }  // namespace mitosis::agent
+
+#include <mitosis/fork/user/agent/registered_parents_impl.hpp>  // IWYU pragma: export

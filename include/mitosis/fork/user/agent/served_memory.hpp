@@ -55,6 +55,26 @@ inline PageRanges shared_ranges(const DescriptorView& view) {
 }
 
 namespace detail {
+/// Into the parent's room; where that has none, into a file of its own.
+inline Result<void> copy_pages(Parent& parent, PageSource& source, const PageRanges& ranges) {
+  const std::uint64_t bytes = ranges.pages() << page_shift;
+  auto extent =
+      parent.room != nullptr && bytes > 0 ? parent.room->take(bytes) : Error(Errc::limit_exceeded);
+  if (!extent) {
+    auto image = build_image(source, ranges, parent.for_device);
+    if (!image) return image.error();
+    parent.image_fd = std::move(image).value();
+    return {};
+  }
+  auto to = SharedMapping::of((*extent)->file, bytes, PROT_READ | PROT_WRITE, (*extent)->offset);
+  if (!to) return to.error().in("copy the pages");
+  if (auto r = copy_image(source, ranges, to->data()); !r) return r;
+  parent.image_fd = UniqueFd(::fcntl((*extent)->file, F_DUPFD_CLOEXEC, 0));
+  if (!parent.image_fd) return Error(Errc::limit_exceeded, "open files", errno);
+  parent.extent = std::move(extent).value();
+  return {};
+}
+
 /// Adds the shared objects' pages to what is served.
 inline Result<void> compose(const DescriptorView& view, int shared_fd,
                             std::shared_ptr<PageSource>& source, PageRanges& ranges) {
@@ -105,12 +125,11 @@ inline Result<std::uint64_t> serve(TargetTable& targets, Parent& parent,
       if (ranges.pages() << page_shift > budget_bytes) {
         return Error(Errc::budget_exceeded, "the copy of a parent").in("copy the pages");
       }
-      auto image = build_image(*source, ranges, parent.for_device);
-      if (!image) return image.error();
-      parent.image_fd = std::move(image).value();
+      if (auto r = detail::copy_pages(parent, *source, ranges); !r) return r.error();
     }
-    parent.image_pages = ranges.pages();
-    auto image = ImageSource::map(parent.image_fd.get(), ranges);
+    parent.image_pages = parent.extent ? parent.extent->bytes >> page_shift : ranges.pages();
+    auto image = parent.extent ? ImageSource::map(parent.extent, ranges)
+                               : ImageSource::map(parent.image_fd.get(), ranges);
     if (!image) return image.error();
     source = *image;
   }

@@ -86,7 +86,10 @@ struct ParentSlot {
   AuthKey key;
   TargetName target;
   std::uint64_t prepared_ns;
+  std::uint64_t image_offset;  ///< in image_fd; `whole_file`: all of that is the image
+  std::uint64_t image_bytes;   ///< from there on
   char policy[64];
+  static constexpr std::uint64_t whole_file = ~std::uint64_t{0};
 };
 
 inline constexpr std::size_t max_children = 16384;

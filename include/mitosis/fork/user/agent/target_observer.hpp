@@ -3,6 +3,7 @@
 #pragma once
 
 #include <mitosis/base/ids.hpp>
+#include <mitosis/mem/image_room.hpp>
 
 namespace mitosis::agent {
 
@@ -15,6 +16,10 @@ class TargetObserver {
   TargetObserver(const TargetObserver&) = delete;
   TargetObserver& operator=(const TargetObserver&) = delete;
   virtual ~TargetObserver() = default;
+  /// Where copies of parents are to be put; null: in files of their own.
+  virtual ImageRoom* image_room() noexcept { return nullptr; }
+  /// All parents of an earlier worker have been opened, or are lost.
+  virtual void on_adopted() {}
   /// The parent can be resumed from now on. Prepare has ended; this must not take long.
   virtual void on_open(const Parent& parent) = 0;
   /// Its target is destroyed: once this returns nobody reads from it.

@@ -10,10 +10,12 @@
 #include <mitosis/fork/user/agent/registered_parents.hpp>
 #include <mitosis/net/verbs/dct/mlx5_reads.hpp>
 #include <mitosis/net/verbs/fabric.hpp>
+#include <mitosis/net/verbs/pool_server.hpp>
 #include <mitosis/net/verbs/served_queue_pairs.hpp>
 #include <mitosis/net/verbs/ud_calls.hpp>
 #include <mitosis/net/verbs/ud_server.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -28,25 +30,27 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
  public:
   static Result<std::unique_ptr<VerbsSide>> open(const AgentOptions& options, TargetTable& targets,
                                                  Peers& peers,
-                                                 std::function<std::uint64_t()> budget_left) {
+                                                 std::function<std::uint64_t()> budget_left,
+                                                 int images) {
     verbs::DeviceWish wish{options.device, std::nullopt, std::nullopt};
     if (options.gid >= 0) wish.gid = static_cast<std::uint32_t>(options.gid);
     auto nic = verbs::Nic::open(wish);
     if (!nic) return nic.error();
     return std::make_unique<VerbsSide>(std::move(nic).value(), options.rdma_cm, targets, peers,
-                                       std::move(budget_left));
+                                       options.memory_budget, std::move(budget_left), images);
   }
-  VerbsSide(verbs::Nic nic, bool by_cm, TargetTable& targets, Peers& peers,
-            std::function<std::uint64_t()> budget_left)
+  VerbsSide(verbs::Nic nic, bool by_cm, TargetTable& targets, Peers& peers, std::uint64_t budget,
+            std::function<std::uint64_t()> budget_left, int images)
       : nic_(std::move(nic)),
         by_cm_(by_cm),
         peers_(peers),
+        pool_limits_{.bytes = budget, .budget_left = budget_left},
         served_(nic_),
         dynamic_(open_dynamic(nic_, target_ends)),
         doors_(dynamic_.ok() ? std::make_unique<verbs::DcDoors<verbs::Mlx5Device>>(
                                    **dynamic_, (*dynamic_)->port(), max_doors)
                              : nullptr),
-        parents_(nic_, doors_.get(), targets, std::move(budget_left)) {}
+        parents_(nic_, doors_.get(), targets, budget, std::move(budget_left), images) {}
 
   // ---- RdmaSide ----
   Registrar& registrar() noexcept override { return *this; }
@@ -70,7 +74,10 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
     if (!dynamic_) return dynamic_.error();
     return {};
   }
-  std::uint64_t bytes_used() const noexcept override { return parents_.bytes_used(); }
+  std::uint64_t bytes_used() const noexcept override {
+    const verbs::PoolServer* const pool = counted_.load();
+    return parents_.bytes_used() + (pool != nullptr ? pool->bytes_used() : 0);
+  }
   std::string device() const override {
     return fmt::format("{} port {} gid {}", nic_.context().name(), nic_.port(), nic_.gid_index());
   }
@@ -89,7 +96,24 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
     if (datagrams_ == nullptr) return Error(Errc::transport_unsupported, "no datagrams here");
     return datagrams_->way();
   }
+  Result<void> hold_pool(int listener, const tcp::AddressBook& book) override {
+    verbs::PoolServer::Options options;
+    options.listener = listener;
+    options.limits = pool_limits_;
+    options.on_trouble = [](const Error& why) {
+      spdlog::warn("connection pool: {}", describe(why));
+    };
+    auto started = verbs::PoolServer::start(nic_, std::move(options), peers_.identity(), book);
+    if (!started) return started.error();
+    pool_ = std::move(started).value();
+    counted_.store(pool_.get());
+    return {};
+  }
+  void serve_pool_link(int fd, const auth::Hello& hello) override {
+    if (pool_) pool_->serve_link(fd, hello);
+  }
   void stop() override {
+    if (pool_) pool_->stop();
     if (datagrams_) datagrams_->stop();
     parents_.stop();
   }
@@ -159,13 +183,17 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
   verbs::Nic nic_;
   const bool by_cm_;
   Peers& peers_;
+  const verbs::PoolLimits pool_limits_;
   verbs::ServedQueuePairs served_;
   Dynamic dynamic_;  ///< of the targets; an error where the device has no dynamic connections
   std::unique_ptr<verbs::Doors> doors_;
   std::vector<std::unique_ptr<verbs::Mlx5Device>> readers_;  ///< the pagers' own
   RegisteredParents parents_;
   std::optional<DatagramService> datagram_service_;
-  std::unique_ptr<verbs::UdServer> datagrams_;  ///< made before the first call can come
+  // Made before the first call can come.
+  std::unique_ptr<verbs::UdServer> datagrams_;
+  std::unique_ptr<verbs::PoolServer> pool_;
+  std::atomic<const verbs::PoolServer*> counted_{nullptr};  ///< it, for who asks while it is made
 };
 
 }  // namespace mitosis::agent

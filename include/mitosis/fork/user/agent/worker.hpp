@@ -35,6 +35,8 @@ class Worker {
     int local_socket = -1;  ///< listening
     int orders = -1;        ///< to the keeper
     int device = -1;        ///< /dev/userfaultfd
+    int pool_socket = -1;   ///< of verbs: listening, for the connection pool's processes
+    int images = -1;        ///< of verbs: a memfd, for copies of parents
   };
 
   /// Starts every part; on failure none is left running.
@@ -80,6 +82,7 @@ class Worker {
   Worker(const AgentOptions& o, StateTable& t, Inheritance inherited);
   Result<void> open(Inheritance inherited);
   void use_datagrams();
+  void hold_pool(int listener);
   Result<void> open_pagers();
   void adopt_children();
   Result<void> adopt(ChildSlot& slot);

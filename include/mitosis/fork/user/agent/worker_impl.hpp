@@ -64,7 +64,8 @@ inline Result<void> Worker::open(Inheritance inherited) {
                  describe(why));
   });
   if (options.verbs) {
-    auto opened = open_rdma(options, targets, *peers, [this] { return budget_left(); });
+    auto opened = open_rdma(
+        options, targets, *peers, [this] { return budget_left(); }, inherited.images);
     if (!opened) return opened.error();
     rdma = std::move(opened).value();
     parents.observe(&rdma->observer());
@@ -73,12 +74,18 @@ inline Result<void> Worker::open(Inheritance inherited) {
   }
   parents.adopt();
   if (rdma) use_datagrams();
+  if (rdma) hold_pool(inherited.pool_socket);
 
   tcp::Server::Options server_options;
   const std::uint32_t port = table.port.load();
   server_options.listen =
       port == 0 ? options.listen : detail::host_of(options.listen) + ":" + std::to_string(port);
   server_options.on_refusal = [this](const Error& why) { refused_connections.add(why); };
+  if (rdma) {
+    server_options.on_pool_link = [this](int fd, const auth::Hello& hello) {
+      rdma->serve_pool_link(fd, hello);
+    };
+  }
   auto server = tcp::Server::start(std::move(server_options), identity, reads_, service_);
   if (!server) return server.error().in("listen");
   server_ = std::move(server).value();
@@ -126,6 +133,13 @@ inline void Worker::use_datagrams() {
     }
   };
   peers->use(std::move(datagrams));
+}
+
+/// The agent does without where the device has not the room.
+inline void Worker::hold_pool(int listener) {
+  if (auto r = rdma->hold_pool(listener, peers->book()); !r) {
+    spdlog::warn("there is no connection pool: {}", describe(r.error()));
+  }
 }
 
 inline Result<void> Worker::open_pagers() {

@@ -280,6 +280,36 @@ TEST_F(Pools, AReaderThatDiesIsReleasedOnceNothingLandsInItAnyMore) {
   EXPECT_EQ(a_.board.queues() + a_.board.processes(), 0u);
 }
 
+TEST_F(Pools, WhoDiesWhileItsConnectWaitsForAServiceThatGoesIsForgotten) {
+  listen();
+  const std::uint32_t queue = connect();
+  ask(client_, request(Op::read, queue, 0, 100));
+  a_.board.step();
+  b_.board.detach(9);  // known at the other machine until the read has ended
+  settle();
+  ask(a_.start(8), request(Op::connect, 0, 0, 0));
+  a_.board.step();
+  a_.board.detach(8);
+  EXPECT_EQ(a_.released, std::vector<ProcessId>{8});
+  transfer();
+  settle();
+  EXPECT_EQ(a_.board.processes(), 1u);
+  a_.board.tell_sleeping(true);  // looks at all of them
+}
+
+TEST_F(Pools, AProcessHasABoundedNumberOfConnectsThatWait) {
+  listen();
+  for (std::uint32_t i = 0; i < max_requests; ++i) ask(client_, request(Op::connect, 0, 0, 0));
+  while (a_.board.step()) {
+  }
+  ask(client_, request(Op::connect, 0, 0, 0));
+  a_.board.step();
+  EXPECT_EQ(only(client_).status, Errc::limit_exceeded);
+  settle();
+  EXPECT_EQ(ends(client_).size(), max_requests) << "each has its answer";
+  EXPECT_NE(connect(), 0u);
+}
+
 TEST_F(Pools, AServiceThatIsTakenOverIsConnectedToAnew) {
   listen();
   connect();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How a process and its machine's connection pool come to share memory. World: user.
-// One packet with a memfd there, one with two eventfds back; after that the socket only tells, by
-// its end, that the other side is gone.
+// One packet with a memfd there, one with two pipes' ends back; after that the socket only tells,
+// by its end, that the other side is gone.
 #pragma once
 
 #include <fcntl.h>
@@ -28,7 +28,7 @@ namespace mitosis::pool {
 
 struct Attach {
   std::uint32_t magic = 0x4c4f4f50;  ///< "POOL"
-  std::uint16_t version = 1;
+  std::uint16_t version = 2;
   Errc status = Errc::ok;  ///< of the answer
 };
 struct AttachPacket {
@@ -75,12 +75,19 @@ struct AttachPacket {
     return UniqueFd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   };
   UniqueFd fd = make();
-  // One of a pool that was killed is in the way; one that is answered belongs to somebody.
-  if (fd && ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
-    return Error(Errc::address_in_use, (path + ": another pool serves there").c_str())
-        .in("start a connection pool");
+  // One of a pool that was killed is in the way; one that is answered, or too busy to be, belongs
+  // to somebody.
+  struct stat there {};
+  if (fd && ::lstat(path.c_str(), &there) == 0) {
+    const bool answered =
+        ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    if (answered || errno != ECONNREFUSED || !S_ISSOCK(there.st_mode)) {
+      const char* const what = S_ISSOCK(there.st_mode) ? ": another pool serves there"
+                                                       : ": is there already, and no socket";
+      return Error(Errc::address_in_use, (path + what).c_str()).in("start a connection pool");
+    }
+    ::unlink(path.c_str());
   }
-  ::unlink(path.c_str());
   fd = make();
   if (!fd || ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
       ::listen(fd.get(), 64) != 0) {

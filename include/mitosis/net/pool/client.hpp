@@ -189,8 +189,7 @@ class Pool {
     }
     ++outstanding_;
     if (area().pool_sleeps.load(std::memory_order_seq_cst) != 0) {
-      const std::uint64_t one = 1;
-      static_cast<void>(!::write(doorbell_.get(), &one, sizeof one));
+      static_cast<void>(!::write(doorbell_.get(), "", 1));  // full: it is readable anyway
     }
     return {};
   }
@@ -221,8 +220,8 @@ class Pool {
       static_cast<void>(::poll(waiting, 2, tcp::timeout_ms(deadline, tcp::monotonic_now())));
     }
     area().process_sleeps.store(0, std::memory_order_relaxed);
-    std::uint64_t wakes = 0;
-    static_cast<void>(!::read(wake_.get(), &wakes, sizeof wakes));
+    char wakes[64];
+    static_cast<void>(!::read(wake_.get(), wakes, sizeof wakes));
     if (waiting[1].revents != 0 && area().completions.empty()) {
       return Error(Errc::connection_lost, "the connection pool has ended").in("wait");
     }

@@ -88,6 +88,7 @@ class Switchboard {
     std::size_t queues = 0;
     std::size_t services = 0;
     std::size_t transfers = 0;          ///< that may still land in its data
+    std::size_t connects = 0;           ///< that wait for an answer
     std::set<ServiceName> unforgotten;  ///< its services, by the peers that may still read of them
     std::deque<Waiting> receives;
     std::deque<std::uint32_t> arrived;  ///< queues with messages that wait for a receive, in order
@@ -109,14 +110,14 @@ class Switchboard {
     Region region;
     std::set<MachineId> known_to;
   };
+  using Asking = std::vector<std::pair<ProcessId, std::uint64_t>>;  ///< whose connects: cookies
   /// A service of another machine, while queues to it can be made without asking.
   struct Known {
     bool found = false;
     bool going = false;  ///< its machine waits to hear that it is forgotten
     Region region;
     std::size_t transfers = 0;
-    std::vector<std::pair<ProcessId, std::uint64_t>>
-        asking;  ///< with the cookies of their connects
+    Asking asking;
   };
   struct Flight {
     ServiceName service;
@@ -134,6 +135,7 @@ class Switchboard {
   void make_queue(ProcessId id, std::uint64_t cookie, const ServiceName& name, const Known& known);
   void lose_queue(std::uint32_t number, Queue& queue);
   void erase_queue(std::uint32_t number, bool tell_peer);
+  Asking take_asking(Known& known);
   void forget_if_done(const ServiceName& name);
   void release_if_done(ProcessId id);
   void on_data(MachineId peer, const Message& message, Bytes payload);

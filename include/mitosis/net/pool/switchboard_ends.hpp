@@ -49,7 +49,7 @@ template <class Links>
 void Switchboard<Links>::forget_if_done(const ServiceName& name) {
   const auto found = known_.find(name);
   if (found == known_.end() || !found->second.going || found->second.transfers > 0) return;
-  const auto asking = std::exchange(found->second.asking, {});
+  const Asking asking = take_asking(found->second);
   known_.erase(found);
   Message forgotten;
   forgotten.kind = Kind::forgotten;
@@ -117,7 +117,7 @@ void Switchboard<Links>::on_link_lost(MachineId peer) {
       ++at;
       continue;
     }
-    for (const auto& [id, cookie] : at->second.asking) {
+    for (const auto& [id, cookie] : take_asking(at->second)) {
       tell(id, cookie, Op::connect, Errc::machine_unreachable);
     }
     at = known_.erase(at);

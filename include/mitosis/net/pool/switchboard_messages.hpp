@@ -38,7 +38,7 @@ void Switchboard<Links>::on_message(MachineId peer, Bytes bytes) {
       if (known == known_.end()) return;
       known->second.found = message.kind == Kind::found;
       known->second.region = Region{message.address, message.bytes, message.remote_key};
-      const auto asking = std::exchange(known->second.asking, {});
+      const Asking asking = take_asking(known->second);
       for (const auto& [id, cookie] : asking) {
         if (message.kind == Kind::found) {
           make_queue(id, cookie, name, known->second);

@@ -80,7 +80,9 @@ void Switchboard<Links>::carry_out(ProcessId id, Process& process, const Request
 template <class Links>
 void Switchboard<Links>::connect(ProcessId id, const Request& request) {
   const MachineId peer{request.machine};
-  if (processes_[id].queues >= max_queues) {
+  const auto process = processes_.find(id);
+  if (process == processes_.end() || process->second.dead) return;
+  if (process->second.queues >= max_queues || process->second.connects >= max_requests) {
     return tell(id, request.cookie, Op::connect, Errc::limit_exceeded);
   }
   if (!links_->up(peer)) return tell(id, request.cookie, Op::connect, Errc::machine_unreachable);
@@ -88,11 +90,22 @@ void Switchboard<Links>::connect(ProcessId id, const Request& request) {
   Known& known = known_[name];
   if (known.found && !known.going) return make_queue(id, request.cookie, name, known);
   known.asking.emplace_back(id, request.cookie);
+  ++process->second.connects;
   if (known.asking.size() > 1 || known.going) return;  // asked, or asked once it is forgotten
   Message find;
   find.kind = Kind::find;
   find.service = request.service;
   say(peer, find);
+}
+
+/// Those that wait to hear of a service wait no more.
+template <class Links>
+auto Switchboard<Links>::take_asking(Known& known) -> Asking {
+  for (const auto& [id, cookie] : known.asking) {
+    const auto process = processes_.find(id);
+    if (process != processes_.end()) --process->second.connects;
+  }
+  return std::exchange(known.asking, {});
 }
 
 template <class Links>

@@ -41,8 +41,10 @@ class PoolLinker {
   /// Its connection is shut down at its end, which the other pool hears, and `serve` here.
   struct Link {
     std::unique_ptr<PoolLink> link;
-    UniqueFd tcp;  ///< readable: the other pool has ended
-    Link(std::unique_ptr<PoolLink> made, UniqueFd fd) : link(std::move(made)), tcp(std::move(fd)) {}
+    UniqueFd tcp;              ///< readable: the other pool has ended
+    std::uint64_t serial = 0;  ///< as `coming` told it
+    Link(std::unique_ptr<PoolLink> made, UniqueFd fd, std::uint64_t number)
+        : link(std::move(made)), tcp(std::move(fd)), serial(number) {}
     Link(Link&&) = default;
     Link& operator=(Link&&) = delete;
     ~Link() {
@@ -93,7 +95,15 @@ class PoolLinker {
   [[nodiscard]] New take() {
     any_new_.store(false);
     const std::lock_guard lock(mutex_);
+    for (const auto& [machine, link] : new_) coming_.erase(link.link->number());
     return std::exchange(new_, {});
+  }
+  /// The number of the link with that queue pair, which is being set up or was not taken yet; 0:
+  /// there is none. The other pool may be ready first, and say something on it.
+  [[nodiscard]] std::uint64_t coming(std::uint32_t queue_pair) {
+    const std::lock_guard lock(mutex_);
+    const auto found = coming_.find(queue_pair);
+    return found == coming_.end() ? 0 : found->second;
   }
   /// There is a link to it, after all: that of before was dropped.
   void holds(MachineId machine) {
@@ -123,6 +133,7 @@ class PoolLinker {
   Result<void> call(MachineId machine, const tcp::Address& address);
   Result<void> meet(tcp::FrameStream& stream, MachineId machine, UniqueFd& fd, bool first,
                     Time deadline);
+  Result<void> make_ready(tcp::FrameStream& stream, PoolLink& link, bool first, Time deadline);
   /// The machine's turn to be met; false: it is not wanted. `done` ends the turn.
   bool begin(MachineId machine, bool calls);
   void done(MachineId machine) {
@@ -139,10 +150,12 @@ class PoolLinker {
   Listeners listeners_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  New new_;                        ///< guarded by mutex_, as are
-  std::set<MachineId> linked_;     ///< who has a link, or is about to
-  std::multiset<MachineId> busy_;  ///< who is being met
-  int calling_ = -1;               ///< the call's socket
+  New new_;                                        ///< guarded by mutex_, as are
+  std::set<MachineId> linked_;                     ///< who has a link, or is about to
+  std::multiset<MachineId> busy_;                  ///< who is being met
+  std::map<std::uint32_t, std::uint64_t> coming_;  ///< links that were not taken: by queue pair
+  std::uint64_t last_serial_ = 0;
+  int calling_ = -1;  ///< the call's socket
   bool closing_ = false;
   std::atomic<bool> any_new_{false};
   std::thread thread_;
@@ -239,7 +252,7 @@ inline void PoolLinker::serve(int fd, const auth::Hello& hello) {
   }
 }
 
-/// Both tell their ends and raise them; each says when it may be sent to, and waits for the other.
+/// One link, from its making to where it is taken over.
 inline Result<void> PoolLinker::meet(tcp::FrameStream& stream, MachineId machine, UniqueFd& fd,
                                      bool first, Time deadline) {
   {
@@ -250,9 +263,33 @@ inline Result<void> PoolLinker::meet(tcp::FrameStream& stream, MachineId machine
   }
   Result<std::unique_ptr<PoolLink>> link = PoolLink::make(device_);
   if (!link.ok()) return link.error();
-  const auto tell = [&] {
-    return stream.send(wire::make_frame(LinkEnd{(*link)->end()}), deadline);
-  };
+  const std::uint32_t queue_pair = (*link)->number();
+  std::uint64_t serial = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    serial = coming_[queue_pair] = ++last_serial_;
+  }
+  Result<void> ready = make_ready(stream, **link, first, deadline);
+  {
+    const std::lock_guard lock(mutex_);
+    if (ready.ok() && closing_) ready = Error(Errc::shutting_down);
+    if (!ready.ok()) {
+      coming_.erase(queue_pair);
+      return ready;
+    }
+    if (first) calling_ = -1;  // its socket is the link's
+    linked_.insert(machine);
+    new_.emplace_back(machine, Link(std::move(*link), std::move(fd), serial));
+    any_new_.store(true);
+  }
+  listeners_.on_new();
+  return {};
+}
+
+/// Both tell their ends and raise them; each says when it may be sent to, and waits for the other.
+inline Result<void> PoolLinker::make_ready(tcp::FrameStream& stream, PoolLink& link, bool first,
+                                           Time deadline) {
+  const auto tell = [&] { return stream.send(wire::make_frame(LinkEnd{link.end()}), deadline); };
   const auto hear = [&]() -> Result<wire::Frame> {
     Result<wire::Frame> frame = stream.receive(auth::max_handshake_payload, deadline);
     if (!frame.ok() || !frame->is<ErrorReply>()) return frame;
@@ -266,7 +303,7 @@ inline Result<void> PoolLinker::meet(tcp::FrameStream& stream, MachineId machine
   if (!frame.ok()) return frame.error();
   const Result<LinkEnd> other = frame->as<LinkEnd>();
   if (!other.ok()) return other.error();
-  if (Result<void> raised = (*link)->raise(other->end); !raised.ok()) return raised;
+  if (Result<void> raised = link.raise(other->end); !raised.ok()) return raised;
   if (!first) {
     if (Result<void> sent = tell(); !sent.ok()) return sent;
   }
@@ -276,15 +313,6 @@ inline Result<void> PoolLinker::meet(tcp::FrameStream& stream, MachineId machine
   frame = hear();
   if (!frame.ok()) return frame.error();
   if (!frame->is<LinkReady>()) return Error(Errc::bad_message, "not ready");
-  {
-    const std::lock_guard lock(mutex_);
-    if (closing_) return Error(Errc::shutting_down);
-    if (first) calling_ = -1;  // its socket is the link's
-    linked_.insert(machine);
-    new_.emplace_back(machine, Link(std::move(*link), std::move(fd)));
-    any_new_.store(true);
-  }
-  listeners_.on_new();
   return {};
 }
 

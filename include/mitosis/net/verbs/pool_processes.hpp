@@ -3,10 +3,11 @@
 // be: their sockets, the memory they share, and how they are woken. World: user; the pool's thread.
 #pragma once
 
+#include <fcntl.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <mitosis/base/unique_fd.hpp>
 #include <mitosis/net/pool/attach.hpp>
@@ -49,8 +50,7 @@ class PoolProcesses {
   void wake(pool::ProcessId id) {
     const auto found = all_.find(id);
     if (found == all_.end()) return;
-    const std::uint64_t one = 1;
-    static_cast<void>(!::write(found->second.wake.get(), &one, sizeof one));
+    static_cast<void>(!::write(found->second.wake.get(), "", 1));  // full: it is readable anyway
   }
 
   /// Appends the descriptors that have something to say of processes.
@@ -74,7 +74,7 @@ class PoolProcesses {
 
  private:
   struct Process {
-    UniqueFd socket, doorbell, wake;
+    UniqueFd socket, doorbell, wake;  ///< our ends: no call on them waits
     std::uint8_t* base = nullptr;
     std::size_t bytes = 0;
     std::optional<MemoryRegion> region;
@@ -122,8 +122,8 @@ void PoolProcesses::attend(const std::vector<pollfd>& waiting, Gone gone, Come c
   for (const pool::ProcessId id : watched_) {
     Process& process = all_.at(id);
     if (at[1].revents != 0) {
-      std::uint64_t count = 0;
-      static_cast<void>(!::read(process.doorbell.get(), &count, sizeof count));
+      char rings[64];
+      static_cast<void>(!::read(process.doorbell.get(), rings, sizeof rings));
     }
     if (at[0].revents != 0) {
       process.socket.reset();
@@ -176,12 +176,15 @@ void PoolProcesses::attach(UniqueFd socket, Come& come) {
     return refuse(Errc::system_call_failed);
   }
   if (!has_room(peer.uid, *bytes)) return refuse(Errc::limit_exceeded);
-  UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  // Pipes: of an eventfd, which both would share, the process could have our calls wait for ever
+  // by taking O_NONBLOCK away.
+  int doorbell[2] = {-1, -1}, wake[2] = {-1, -1};
+  const bool piped =
+      ::pipe2(doorbell, O_CLOEXEC | O_NONBLOCK) == 0 && ::pipe2(wake, O_CLOEXEC | O_NONBLOCK) == 0;
+  UniqueFd rings(doorbell[0]), its_doorbell(doorbell[1]), its_wake(wake[0]), wakes(wake[1]);
   void* const base =
       ::mmap(nullptr, *bytes, PROT_READ | PROT_WRITE, MAP_SHARED, packet.fds[0].get(), 0);
-  // A doorbell of its own: who takes it away from the pool hurts nobody else.
-  UniqueFd doorbell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake || !doorbell || base == MAP_FAILED) {
+  if (!piped || base == MAP_FAILED) {
     if (base != MAP_FAILED) ::munmap(base, *bytes);
     return refuse(Errc::out_of_memory);
   }
@@ -195,16 +198,20 @@ void PoolProcesses::attach(UniqueFd socket, Come& come) {
   const MutableBytes data(process.base + pool::data_at, *bytes - pool::data_at);
   Result<MemoryRegion> region =
       MemoryRegion::make(*domain_, data, MemoryRegion::for_remote_reads_and_writes);
-  const int fds[2] = {doorbell.get(), wake.get()};
-  if (!region.ok() || !pool::send_attach(socket.get(), {}, Span<const int>(fds)).ok()) {
-    if (!region.ok()) refuse(region.code());
+  if (!region.ok()) {
+    refuse(region.code());
     all_.erase(id);
     return;
   }
   process.region.emplace(std::move(region).value());
+  const int fds[2] = {its_doorbell.get(), its_wake.get()};
+  if (!pool::send_attach(socket.get(), {}, Span<const int>(fds)).ok()) {
+    all_.erase(id);
+    return;
+  }
   process.socket = std::move(socket);
-  process.doorbell = std::move(doorbell);
-  process.wake = std::move(wake);
+  process.doorbell = std::move(rings);
+  process.wake = std::move(wakes);
   come(id, *std::launder(reinterpret_cast<pool::Area*>(base)), data);
 }
 

@@ -4,11 +4,14 @@
 // One thread does all that is quick: rings, completions, attaching; a linker's sets links up.
 #pragma once
 
+#include <sys/eventfd.h>
+
 #include <mitosis/net/pool/switchboard.hpp>
 #include <mitosis/net/verbs/completion_words.hpp>
 #include <mitosis/net/verbs/pool_linker.hpp>
 #include <mitosis/net/verbs/pool_processes.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -78,6 +81,7 @@ class PoolServer {
   Result<void> open(auth::Identity self, const tcp::AddressBook& book);
   void work();
   bool complete();
+  void take(const ibv_wc& done, bool received);
   void sleep();
   void take_new_links();
   void drop_link(MachineId machine, const Error& why);
@@ -101,6 +105,12 @@ class PoolServer {
   PoolProcesses processes_;
   std::unique_ptr<PoolLinker> linker_;
   std::map<MachineId, PoolLinker::Link> links_;
+  struct Early {
+    std::uint64_t link = 0;  ///< its serial number
+    ibv_wc done;
+    bool received = false;
+  };
+  std::vector<Early> early_;  ///< of links that are still being set up
   pool::Switchboard<PoolServer> board_{*this};
   std::atomic<std::size_t> up_{0};  ///< links
   std::atomic<bool> closing_{false};
@@ -178,27 +188,34 @@ inline bool PoolServer::complete() {
       closing_.store(true);
       return false;
     }
-    for (std::size_t i = 0; i < *count; ++i) {
-      any = true;
-      MachineId machine = MachineId::none;
-      PoolLink* const link = link_of(done[i].qp_num, machine);
-      if (link == nullptr) continue;  // of one that was dropped
-      if (done[i].status != IBV_WC_SUCCESS) {
-        drop_link(machine, Error(Errc::connection_lost, words(done[i].status)));
-        continue;
-      }
-      bool broken = false;
-      if (queue == &*received_) {
-        const auto slot = static_cast<std::uint32_t>(done[i].wr_id);
-        board_.on_message(machine, link->received(slot, done[i].byte_len));
-        broken = !link->took(slot).ok();
-      } else if (const std::uint64_t tag = link->ended(done[i].wr_id); tag != 0) {
-        board_.on_transferred(tag, Errc::ok);
-      }
-      if (broken || link->broken()) drop_link(machine, Error(Errc::connection_lost));
-    }
+    for (std::size_t i = 0; i < *count; ++i) take(done[i], queue == &*received_);
+    any |= *count > 0;
   }
   return any;
+}
+
+inline void PoolServer::take(const ibv_wc& done, bool received) {
+  MachineId machine = MachineId::none;
+  PoolLink* const link = link_of(done.qp_num, machine);
+  if (link == nullptr) {
+    // Here the link may not be known to be ready, where the other pool's is: kept until it is. Else
+    // it is of one that was dropped.
+    const std::uint64_t coming = linker_->coming(done.qp_num);
+    if (coming != 0) early_.push_back({coming, done, received});
+    return;
+  }
+  if (done.status != IBV_WC_SUCCESS) {
+    return drop_link(machine, Error(Errc::connection_lost, words(done.status)));
+  }
+  bool broken = false;
+  if (received) {
+    const auto slot = static_cast<std::uint32_t>(done.wr_id);
+    board_.on_message(machine, link->received(slot, done.byte_len));
+    broken = !link->took(slot).ok();
+  } else if (const std::uint64_t tag = link->ended(done.wr_id); tag != 0) {
+    board_.on_transferred(tag, Errc::ok);
+  }
+  if (broken || link->broken()) drop_link(machine, Error(Errc::connection_lost));
 }
 
 inline PoolLink* PoolServer::link_of(std::uint32_t queue_pair, MachineId& machine) {
@@ -226,6 +243,16 @@ inline void PoolServer::take_new_links() {
     linker_->holds(machine);
   }
   up_.store(links_.size());
+  for (const Early& early : std::exchange(early_, {})) {
+    const bool taken = std::any_of(links_.begin(), links_.end(), [&early](const auto& entry) {
+      return entry.second.serial == early.link;
+    });
+    if (taken) {
+      take(early.done, early.received);
+    } else if (linker_->coming(early.done.qp_num) == early.link) {
+      early_.push_back(early);
+    }
+  }
 }
 
 inline void PoolServer::wake_processes() {

@@ -34,7 +34,8 @@ class UdServer {
     rpc::ud::ServerOptions sessions = {};
     unsigned threads = 8;        ///< for calls that may wait
     std::uint64_t spin_us = 50;  ///< without a packet, before the port's thread sleeps
-    std::function<void(const Error&)> on_refusal = {};  ///< why a handshake failed; may be empty
+    /// Why a handshake failed, or why nobody is served any more; its thread calls. May be empty.
+    std::function<void(const Error&)> on_refusal = {};
   };
 
   static Result<std::unique_ptr<UdServer>> start(const ChosenGid& at, Options options,
@@ -68,6 +69,8 @@ class UdServer {
   }
   /// Where callers reach it.
   [[nodiscard]] rpc::ud::Way way() const noexcept { return way_; }
+  /// False: it is stopped, or its device has gone.
+  [[nodiscard]] bool serves() const noexcept { return !closing_.load(); }
   [[nodiscard]] std::size_t sessions() const noexcept { return open_.load(); }
 
  private:

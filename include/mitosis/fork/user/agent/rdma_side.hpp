@@ -49,8 +49,10 @@ class RdmaSide {
   [[nodiscard]] virtual std::string device() const = 0;
 
   /// Serves other machines' calls by datagrams from now on; the service must outlive `stop`.
-  /// Where the device cannot, all calls go over TCP.
-  virtual Result<void> serve_calls(rpc::Service& service) = 0;
+  /// Where the device cannot, all calls go over TCP. `on_refusal`, of any thread, hears of those
+  /// that were refused, and that the device has gone.
+  virtual Result<void> serve_calls(rpc::Service& service,
+                                   std::function<void(const Error&)> on_refusal) = 0;
   /// A machine's calls, which takes them at `way`.
   virtual Result<std::unique_ptr<rpc::DatagramCalls>> calls_to(MachineId machine,
                                                                const rpc::ud::Way& way) = 0;

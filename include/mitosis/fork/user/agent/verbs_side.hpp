@@ -81,9 +81,13 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
   std::string device() const override {
     return fmt::format("{} port {} gid {}", nic_.context().name(), nic_.port(), nic_.gid_index());
   }
-  Result<void> serve_calls(rpc::Service& service) override {
+  Result<void> serve_calls(rpc::Service& service,
+                           std::function<void(const Error&)> on_refusal) override {
     datagram_service_.emplace(service);
-    auto started = verbs::UdServer::start(nic_.at(), {}, peers_.identity(), *datagram_service_);
+    verbs::UdServer::Options options;
+    options.on_refusal = std::move(on_refusal);
+    auto started = verbs::UdServer::start(nic_.at(), std::move(options), peers_.identity(),
+                                          *datagram_service_);
     if (!started) return started.error();
     datagrams_ = std::move(started).value();
     return {};
@@ -93,7 +97,8 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
     return verbs::UdCalls::open(nic_.at(), peers_.identity(), machine, way);
   }
   Result<rpc::ud::Way> way() const override {
-    if (datagrams_ == nullptr) return Error(Errc::transport_unsupported, "no datagrams here");
+    if (datagrams_ == nullptr || !datagrams_->serves())
+      return Error(Errc::transport_unsupported, "no datagrams here");
     return datagrams_->way();
   }
   Result<void> hold_pool(int listener, const tcp::AddressBook& book) override {

@@ -117,7 +117,8 @@ inline Result<void> Worker::open(Inheritance inherited) {
 
 /// Calls by datagrams, both ways; what is missing of that is done over TCP.
 inline void Worker::use_datagrams() {
-  if (auto r = rdma->serve_calls(service_); !r) {
+  const auto refused = [this](const Error& why) { refused_connections.add(why); };
+  if (auto r = rdma->serve_calls(service_, refused); !r) {
     spdlog::warn("calls of other machines come over TCP: {}", describe(r.error()));
   }
   Peers::Datagrams datagrams;

@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -16,8 +18,12 @@ namespace mitosis::live {
 
 namespace {
 
+/// `extra`, and what whoever runs these tests wants of all agents ($MITOSIS_LIVE_OPTIONS).
 testbed::Machines make(std::uint32_t count, std::vector<std::string> extra) {
   testbed::remove_leftovers("mitosis-live");
+  const char* const more = std::getenv("MITOSIS_LIVE_OPTIONS");
+  std::istringstream words(more != nullptr ? more : "");
+  for (std::string word; words >> word;) extra.push_back(word);
   auto machines = testbed::Machines::create(
       {.command = MITOSIS_COMMAND, .count = count, .prefix = "mitosis-live", .extra = extra});
   if (!machines) throw std::runtime_error(describe(machines.error()));

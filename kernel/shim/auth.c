@@ -27,6 +27,7 @@ static unsigned int next_used;
 
 int mitosis_auth_begin(bool needed) {
   const size_t length = secret ? strlen(secret) : 0;
+  int error;
 
   get_random_bytes(seal_key, sizeof(seal_key));
   if (length < LEAST_SECRET) {
@@ -36,11 +37,13 @@ int mitosis_auth_begin(bool needed) {
     return -EINVAL;
   }
   blake2s(machine_key, secret, NULL, sizeof(machine_key), length, 0);
+  error = mitosis_mac_begin(secret, length);
   memzero_explicit(secret, length);
-  return 0;
+  return error;
 }
 
 void mitosis_auth_end(void) {
+  mitosis_mac_end();
   memzero_explicit(machine_key, sizeof(machine_key));
   memzero_explicit(seal_key, sizeof(seal_key));
 }

@@ -30,6 +30,7 @@ static void destroy(struct mitosis_child* child) {
   mitosis_cache_put(child->cache);
   mitosis_prepared_put(child->source.prepared);
   mitosis_remote_put(child->source.remote);
+  mitosis_agent_put(child->source.agent);
   mitosis_free(child);
   mitosis_count_all(children_now, -1);
 }
@@ -58,6 +59,7 @@ static struct mitosis_child* allocate(const struct mitosis_source* source,
   child->source = *source;
   if (source->prepared) kref_get(&source->prepared->references);
   mitosis_remote_get(source->remote);
+  mitosis_agent_get(source->agent);
   return child;
 }
 

@@ -45,7 +45,9 @@ static void close_mapping(struct vm_area_struct* vma) {
 }
 
 void mitosis_shim_read(struct mitosis_child* child, struct mitosis_read* reads, mitosis_u32 count) {
-  if (child->source.remote)
+  if (child->source.agent)
+    mitosis_agent_read(child->source.agent, reads, count);
+  else if (child->source.remote)
     mitosis_remote_read(child->source.remote, reads, count);
   else
     mitosis_prepared_read(child->source.prepared, reads, count);
@@ -71,10 +73,10 @@ static mitosis_u64 insert(struct mitosis_child* child, mitosis_u64 page, mitosis
     error = vm_insert_page(vma, address, bytes);
     if (error && error != -EBUSY) break;
   }
-  if (child->source.remote)
-    mitosis_count_all(remote_pages, i);
-  else
+  if (mitosis_is_here(&child->source))
     mitosis_count_all(local_pages, i);
+  else
+    mitosis_count_all(remote_pages, i);
   return i;
 }
 
@@ -98,7 +100,7 @@ static vm_fault_t fault(struct vm_fault* vmf) {
       "process %d: the page at %lx cannot be had: its parent was reclaimed or has "
       "ended%s\n",
       task_tgid_nr(current), vmf->address,
-      child->source.remote ? ", or its machine cannot be reached" : "");
+      mitosis_is_here(&child->source) ? "" : ", or its machine cannot be reached");
   return VM_FAULT_SIGBUS;
 }
 

@@ -60,13 +60,6 @@ static long connect(const struct connect_request* request) {
   return error;
 }
 
-static long ping(unsigned long machine) {
-  struct sockaddr_in address;
-  int error = mitosis_machine_find(machine, &address);
-
-  return error ? error : mitosis_remote_ping(&address);
-}
-
 // -- with a structure ----------------------------------------------------------------------------
 
 static long prepare(struct file* file, struct mitosis_prepare* request, void __user* to) {
@@ -173,7 +166,7 @@ static long mitosis_ioctl(struct file* file, unsigned int number, unsigned long 
     case RESUME_LOCAL:
       return is_keyless("resume") ? mitosis_resume_local(argument, NULL) : -EACCES;
     case NIL_RPC:
-      return ping(argument);
+      return mitosis_machine_ping(argument);
     case MITOSIS_STATISTICS:
       return statistics((void __user*)argument);
     default:

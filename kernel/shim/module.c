@@ -6,7 +6,8 @@
 
 static ushort port;
 module_param(port, ushort, 0444);
-MODULE_PARM_DESC(port, "where other machines reach this one by RDMA, IPv4 (0: they do not)");
+MODULE_PARM_DESC(port,
+                 "where other machines reach this one by RDMA and TCP, IPv4 (0: they do not)");
 
 static int __init mitosis_begin(void) {
   int error = mitosis_auth_begin(port != 0);
@@ -15,6 +16,10 @@ static int __init mitosis_begin(void) {
   error = mitosis_children_begin();
   if (error) goto no_children;
   error = mitosis_server_begin(port);
+  if (!error) {
+    error = mitosis_listener_begin(port);
+    if (error) mitosis_server_end();
+  }
   if (error) {
     pr_err("port %u cannot be listened at: error %d\n", port, error);
     goto no_server;
@@ -26,6 +31,7 @@ static int __init mitosis_begin(void) {
     return 0;
   }
   pr_err("the device cannot be made: error %d\n", error);
+  mitosis_listener_end();
   mitosis_server_end();
 no_server:
   mitosis_children_end();
@@ -39,6 +45,7 @@ static void __exit mitosis_end(void) {
   mitosis_device_end();
   mitosis_profile_end();
   mitosis_prepared_end(NULL);
+  mitosis_listener_end();
   mitosis_server_end();
   mitosis_children_end();
   mitosis_machines_forget();

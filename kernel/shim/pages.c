@@ -41,7 +41,9 @@ static u32 kind_of(const struct vm_area_struct* vma) {
   const char* why = NULL;
 
   if (is_special(vma, "[vvar]") || mitosis_is_vvar(vma)) return MITOSIS_VMA_VVAR;
-  if (is_special(vma, "[vdso]")) return MITOSIS_VMA_VDSO;
+  if (is_special(vma, "[vdso]") ||
+      (mitosis_child_of(vma) && vma->vm_start == (unsigned long)vma->vm_mm->context.vdso))
+    return MITOSIS_VMA_VDSO;
   if (is_vm_hugetlb_page((struct vm_area_struct*)vma))
     why = "huge pages of hugetlbfs";
   else if (vma->vm_flags & (VM_IO | VM_PFNMAP) ||
@@ -141,7 +143,8 @@ static int take_all(struct mitosis_capture* c, struct mm_struct* mm, unsigned lo
     }
     c->vmas[c->vma_count++] = (struct mitosis_vma){
         vma->vm_start, vma->vm_end, vma->vm_flags & (VM_READ | VM_WRITE | VM_EXEC), kind};
-    if (kind != MITOSIS_VMA_VVAR && !(vma->vm_flags & VM_WIPEONFORK))
+    // The machine's own, which every machine's kernel has, come otherwise.
+    if (kind != MITOSIS_VMA_VVAR && kind != MITOSIS_VMA_VDSO && !(vma->vm_flags & VM_WIPEONFORK))
       result = mitosis_take_mapping(c, vma, missing);
     if (result) break;
   }

@@ -30,21 +30,43 @@ bool mitosis_is_alone(const char* what) {
   return !shared;
 }
 
-// Encodes it, and gives its pages to `prepared`.
+// Its descriptor, in which only what came from the capture is missing in `image`.
+static int write_descriptor(struct mitosis_prepared* prepared, struct mitosis_image* image) {
+  static atomic_t targets = ATOMIC_INIT(0);
+  struct mitosis_identity* identity = &prepared->identity;
+  u64 bytes;
+
+  *identity = (struct mitosis_identity){
+      .handler = prepared->handler,
+      .generation = prepared->generation,
+      .target_key = get_random_u64(),
+      .target_number = atomic_inc_return(&targets),
+  };
+  bytes = mitosis_core_encode(image, identity, NULL, 0);
+  prepared->descriptor = mitosis_zalloc(bytes);
+  if (!prepared->descriptor) return -ENOMEM;
+  prepared->descriptor_bytes = bytes;
+  mitosis_core_encode(image, identity, prepared->descriptor, bytes);
+  return 0;
+}
+
+// Describes it, and gives its pages to `prepared`.
 static int encode(struct mitosis_prepared* prepared, struct mitosis_capture* capture,
                   struct mitosis_image* image) {
-  const u64 generation = prepared->generation;
-  u64 bytes;
+  void* vdso = NULL;
+  int* files = NULL;
+  int error;
 
   image->vmas = capture->vmas;
   image->vma_count = capture->vma_count;
   image->runs = capture->runs;
   image->run_count = capture->run_count;
-  bytes = mitosis_core_encode(image, prepared->handler, generation, NULL, 0);
-  prepared->descriptor = mitosis_zalloc(bytes);
-  if (!prepared->descriptor) return -ENOMEM;
-  prepared->descriptor_bytes = bytes;
-  mitosis_core_encode(image, prepared->handler, generation, prepared->descriptor, bytes);
+  error = mitosis_capture_vdso(image, &vdso);
+  if (!error) error = mitosis_capture_files(image, &files);
+  if (!error) error = write_descriptor(prepared, image);
+  mitosis_free(vdso);
+  mitosis_free(files);
+  if (error) return error;
   prepared->pages = capture->pages;
   prepared->page_count = capture->page_count;
   capture->pages = NULL;

@@ -66,7 +66,8 @@ static int read_one(struct mitosis_prepared* prepared, const struct mitosis_read
   u64 i;
 
   if (!prepared->pages) return -ESTALE;
-  if (read->index > prepared->page_count || read->count > prepared->page_count - read->index)
+  if (read->owner != 0 || read->index > prepared->page_count ||
+      read->count > prepared->page_count - read->index)
     return -EINVAL;
   for (i = 0; i < read->count; i++)
     memcpy_from_page(read->into + (i << PAGE_SHIFT), prepared->pages[read->index + i], 0,
@@ -81,4 +82,35 @@ void mitosis_prepared_read(struct mitosis_prepared* prepared, struct mitosis_rea
   down_read(&prepared->lock);
   for (i = 0; i < count; i++) reads[i].result = read_one(prepared, &reads[i]);
   up_read(&prepared->lock);
+}
+
+// -- for the C++: what other machines' agents ask of it
+// --------------------------------------------
+
+struct mitosis_prepared* mitosis_shim_find(mitosis_u64 handler) {
+  return mitosis_prepared_find(handler);
+}
+
+void mitosis_shim_put(struct mitosis_prepared* prepared) {
+  mitosis_prepared_put(prepared);
+}
+
+// A key of zeros is none.
+int mitosis_shim_opens(const struct mitosis_prepared* prepared, const unsigned char* key) {
+  static const u8 none[MITOSIS_KEY_BYTES];
+
+  return mitosis_is_key(key, prepared->keyed ? prepared->key : none);
+}
+
+void mitosis_shim_tell(const struct mitosis_prepared* prepared, struct mitosis_told* into) {
+  *into = (struct mitosis_told){prepared->descriptor, prepared->descriptor_bytes,
+                                prepared->identity.generation};
+}
+
+void mitosis_shim_read_prepared(struct mitosis_prepared* prepared, struct mitosis_read* read) {
+  mitosis_prepared_read(prepared, read, 1);
+}
+
+void mitosis_shim_reclaim(mitosis_u64 handler, const struct mitosis_prepared* prepared) {
+  mitosis_prepared_finish(prepared);
 }

@@ -81,7 +81,8 @@ static int read_all(struct mitosis_remote* r, const struct mitosis_read* reads, 
     const struct mitosis_read* read = &reads[i];
     u64 done = 0;
 
-    if (read->index > r->welcome->page_count || read->count > r->welcome->page_count - read->index)
+    if (read->owner != 0 || read->index > r->welcome->page_count ||
+        read->count > r->welcome->page_count - read->index)
       error = -EINVAL;
     while (!error && done < read->count) {
       const u64 index = read->index + done, at = index % piece_pages;

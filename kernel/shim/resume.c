@@ -68,15 +68,19 @@ static int resume(const struct mitosis_source* source, const void* descriptor, u
   struct mitosis_image* image;
   struct mitosis_child* child = NULL;
   struct file* file;
+  void* xstate;
   int error;
 
   if (!mitosis_is_alone("resume")) return -EOPNOTSUPP;
   image = mitosis_zalloc(sizeof(*image));
-  if (!image) return -ENOMEM;
+  xstate = mitosis_zalloc(mitosis_xstate_bytes());
+  error = -ENOMEM;
+  if (!image || !xstate) goto out;
   error = mitosis_core_decode(descriptor, bytes, image);
+  if (!error) error = mitosis_state_check(image);
   if (error) goto out;
-  error = -EINVAL;
-  if (!mitosis_state_fits(image)) goto out;
+  memcpy(xstate, image->xstate, image->xstate_bytes);
+  image->xstate = xstate;
   error = -ENOMEM;
   child = mitosis_child_make(source, descriptor, bytes);
   if (!child) goto out;
@@ -89,8 +93,9 @@ static int resume(const struct mitosis_source* source, const void* descriptor, u
   fput(file);
 out:
   mitosis_child_put(child);
-  mitosis_shim_free(image->vmas);
+  if (image) mitosis_shim_free(image->vmas);
   mitosis_free(image);
+  mitosis_free(xstate);
   return error ? error : 1;  // what the child's Prepare returns
 }
 
@@ -124,9 +129,32 @@ static int resume_local(u64 handler, const u8* key) {
   return error;
 }
 
+// Asks the machine's agent or module for the descriptor.
+static int find_source(u32 machine, u64 handler, const u8* key, struct mitosis_source* source) {
+  struct sockaddr_in address;
+  bool is_agent;
+  int error = mitosis_machine_find(machine, &address, &is_agent);
+
+  if (error) {
+    mitosis_refuse("resume: machine %u is unknown: Connect it first\n", machine);
+    return error;
+  }
+  if (is_agent) {
+    source->agent = mitosis_agent_query(&address, machine, handler, key);
+    error = PTR_ERR_OR_ZERO(source->agent);
+    if (error) source->agent = NULL;
+  } else {
+    source->remote = mitosis_remote_connect(&address, handler, key);
+    error = PTR_ERR_OR_ZERO(source->remote);
+    if (error) source->remote = NULL;
+  }
+  if (error)
+    mitosis_refuse("resume: machine %u, handler %llu: error %d\n", machine, handler, error);
+  return error;
+}
+
 static int resume_remote(u32 machine, u64 handler, const u8* key) {
   struct mitosis_source source = {};
-  struct sockaddr_in address;
   const void* descriptor;
   u64 bytes, begun;
   int error;
@@ -136,22 +164,15 @@ static int resume_remote(u32 machine, u64 handler, const u8* key) {
     mitosis_refuse("resume: from another machine without a key takes CAP_SYS_PTRACE\n");
     return -EACCES;
   }
-  error = mitosis_machine_find(machine, &address);
-  if (error) {
-    mitosis_refuse("resume: machine %u is unknown: Connect it first\n", machine);
-    return error;
-  }
   begun = mitosis_shim_now();
-  source.remote = mitosis_remote_connect(&address, handler, key);
+  error = find_source(machine, handler, key, &source);
   mitosis_profile_call(MITOSIS_RESUME_CONNECT, begun);
-  if (IS_ERR(source.remote)) {
-    error = PTR_ERR(source.remote);
-    mitosis_refuse("resume: machine %u, handler %llu: error %d\n", machine, handler, error);
-    return error;
-  }
-  descriptor = mitosis_remote_descriptor(source.remote, &bytes);
+  if (error) return error;
+  descriptor = source.agent ? mitosis_agent_descriptor(source.agent, &bytes)
+                            : mitosis_remote_descriptor(source.remote, &bytes);
   error = resume(&source, descriptor, bytes);
   mitosis_remote_put(source.remote);
+  mitosis_agent_put(source.agent);
   return error;
 }
 

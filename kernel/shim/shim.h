@@ -59,6 +59,10 @@ void mitosis_profile_call(enum mitosis_call_step step, u64 begun);
 int mitosis_auth_begin(bool needed);
 void mitosis_auth_end(void);
 bool mitosis_is_key(const u8* told, const u8* right);
+// mac.c: the same for what agents are told.
+int mitosis_mac_begin(const char* secret, size_t length);
+void mitosis_mac_end(void);
+bool mitosis_has_mac(void);
 
 // prepared.c: a parent as of its prepare. Its pages are referenced: the parent's next write copies.
 struct mitosis_prepared {
@@ -79,6 +83,7 @@ struct mitosis_prepared {
   void* descriptor;
   u64 descriptor_bytes;
   struct mitosis_export* export;  // export.c's
+  struct mitosis_identity identity;
 };
 
 struct mitosis_prepared* mitosis_prepared_make(void);
@@ -99,6 +104,8 @@ struct mitosis_prepared* mitosis_prepared_find(u64 handler);
 void mitosis_prepared_end(const void* holder);
 // The same for one. 0, -ENOENT or -EACCES.
 int mitosis_prepared_reclaim(u64 handler);
+// Ends this one, if it is still there: for who has its key.
+void mitosis_prepared_finish(const struct mitosis_prepared* prepared);
 int mitosis_prepared_renew(u64 handler, u32 seconds);
 int mitosis_prepared_list(struct mitosis_list* list);
 
@@ -108,6 +115,10 @@ void mitosis_server_end(void);
 // When it returns, no peer reads its pages any more.
 void mitosis_server_revoke(struct mitosis_prepared* prepared);
 void mitosis_export_drop(struct mitosis_prepared* prepared);  // export.c
+
+// listener.c: the same for agents, on TCP.
+int mitosis_listener_begin(u16 port);
+void mitosis_listener_end(void);
 
 // client.c: a connection to another machine's prepared parent, which children share.
 struct mitosis_remote;
@@ -122,9 +133,23 @@ const void* mitosis_remote_descriptor(const struct mitosis_remote* remote, u64* 
 void mitosis_remote_read(struct mitosis_remote* remote, struct mitosis_read* reads, u32 count);
 int mitosis_remote_ping(const struct sockaddr_in* to);
 
-// machines.c: the addresses of other machines.
+// agent.c: a parent that another machine's agent keeps, which children share; as client.c's.
+struct mitosis_agent;
+struct mitosis_agent* mitosis_agent_query(const struct sockaddr_in* to, u32 machine, u64 handler,
+                                          const u8* key);
+struct mitosis_agent* mitosis_agent_get(struct mitosis_agent* agent);
+void mitosis_agent_put(struct mitosis_agent* agent);
+const void* mitosis_agent_descriptor(const struct mitosis_agent* agent, u64* bytes);
+void mitosis_agent_read(struct mitosis_agent* agent, struct mitosis_read* reads, u32 count);
+// -EACCES: it has not the secret, or is another machine.
+int mitosis_agent_ping(const struct sockaddr_in* to, u32 machine);
+
+// machines.c: the addresses of other machines: "10.0.0.1" or "10.0.0.1:7412".
+int mitosis_machine_parse(const char* text, struct sockaddr_in* address);
 int mitosis_machine_connect(u32 machine, const char* address);
-int mitosis_machine_find(u32 machine, struct sockaddr_in* address);
+// -ENOENT. `is_agent`: it is reached on TCP, as agents are; else by RDMA, as modules are.
+int mitosis_machine_find(u32 machine, struct sockaddr_in* address, bool* is_agent);
+int mitosis_machine_ping(u32 machine);
 void mitosis_machines_forget(void);
 
 // pages.c: the caller's memory. Fills vmas, pages and runs; 0 or an error, and then nothing.
@@ -143,17 +168,26 @@ void mitosis_capture_drop(struct mitosis_capture* capture);
 // state.c: the caller's registers, signals and what else is no memory.
 u64 mitosis_xstate_bytes(void);
 void mitosis_capture_state(struct mitosis_image* image, void* xstate);
-// Whether an image of another machine can be restored on this one.
-bool mitosis_state_fits(const struct mitosis_image* image);
+// Of what was captured of its memory; `*vdso` and `*files` are to be freed, also after an error.
+int mitosis_capture_vdso(struct mitosis_image* image, void** vdso);
+int mitosis_capture_files(struct mitosis_image* image, int** files);
+// Whether an image of another machine can be restored on this one: 0, -ENOMEM, or -EINVAL, and the
+// log says why.
+int mitosis_state_check(const struct mitosis_image* image);
+// Its `xstate` has all of mitosis_xstate_bytes.
 void mitosis_restore_state(const struct mitosis_image* image);
 
 // child.c: an address space whose pages come from a parent's.
 enum { MITOSIS_MAX_VVAR_PAGES = 16 };
-// Where its pages are: one of the two, with a reference.
+// Where its pages are: one of the three, with a reference.
 struct mitosis_source {
   struct mitosis_prepared* prepared;
   struct mitosis_remote* remote;
+  struct mitosis_agent* agent;
 };
+static inline bool mitosis_is_here(const struct mitosis_source* source) {
+  return source->prepared != NULL;
+}
 struct mitosis_child {
   struct mmu_notifier notifier;
   struct mutex* lock;  // its own, or its cache's

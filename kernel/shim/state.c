@@ -15,31 +15,40 @@
 
 enum { PT_REGS_WORDS = 21, FS_BASE = 21, GS_BASE = 22 };  // of struct user_regs_struct
 static_assert(sizeof(struct pt_regs) == PT_REGS_WORDS * sizeof(u64));
-enum { WORD_CS = 17, WORD_FLAGS = 18, WORD_SS = 20 };
+enum { WORD_AX = 10, WORD_ORIG_AX = 15, WORD_CS = 17, WORD_FLAGS = 18, WORD_SS = 20 };
 static const u64 user_flags = X86_EFLAGS_CF | X86_EFLAGS_PF | X86_EFLAGS_AF | X86_EFLAGS_ZF |
                               X86_EFLAGS_SF | X86_EFLAGS_DF | X86_EFLAGS_OF;
 
+// The standard format's, as user space has it: the processor's own may be compacted.
 u64 mitosis_xstate_bytes(void) {
-  return current->thread.fpu.fpstate->size;
+  return current->thread.fpu.fpstate->user_size;
+}
+
+// The exported conversions are a hypervisor's: they look at the state alone.
+static struct fpu_guest own_fpu(void) {
+  return (struct fpu_guest){.fpstate = current->thread.fpu.fpstate};
 }
 
 void mitosis_capture_state(struct mitosis_image* image, void* xstate) {
   struct mitosis_thread* t = &image->thread;
   struct mm_struct* mm = current->mm;
+  struct fpu_guest fpu = own_fpu();
   unsigned int i;
 
   memcpy(t->registers, current_pt_regs(), sizeof(struct pt_regs));
+  t->registers[WORD_AX] = 1;           // what a child's call returns
+  t->registers[WORD_ORIG_AX] = ~0ull;  // and nothing restarts it
   preempt_disable();
   rdmsrl(MSR_FS_BASE, t->registers[FS_BASE]);
   rdmsrl(MSR_KERNEL_GS_BASE, t->registers[GS_BASE]);
   preempt_enable();
   kernel_fpu_begin();  // saves the caller's
-  memcpy(xstate, &current->thread.fpu.fpstate->regs, mitosis_xstate_bytes());
+  fpu_copy_guest_fpstate_to_uabi(&fpu, xstate, mitosis_xstate_bytes(),
+                                 current->thread.fpu.fpstate->user_xfeatures, 0);
   kernel_fpu_end();
-  // The kernel's own part is no child's.
-  ((struct xregs_state*)xstate)->header.xfeatures &= current->thread.fpu.fpstate->user_xfeatures;
   image->xstate = xstate;
   image->xstate_bytes = mitosis_xstate_bytes();
+  image->xfeatures = current->thread.fpu.fpstate->user_xfeatures;
 
   t->signal_mask = current->blocked.sig[0];
   t->altstack_base = current->sas_ss_sp;
@@ -67,35 +76,61 @@ void mitosis_capture_state(struct mitosis_image* image, void* xstate) {
                                   mm->arg_end,    mm->env_start, mm->env_end};
 }
 
-// The processor refuses what it does not know by a fault in the middle of the kernel.
-bool mitosis_state_fits(const struct mitosis_image* image) {
+// What is wrong with an extended state that came from elsewhere; null: nothing.
+static const char* fault_of(const struct xregs_state* x, u64 bytes) {
   const struct fpstate* own = current->thread.fpu.fpstate;
-  const struct xregs_state* x = image->xstate;
-  const struct xstate_header* own_header = &own->regs.xsave.header;
-  const char* why = NULL;
   unsigned int i;
 
-  if (image->xstate_bytes != own->size || own->size < sizeof(*x))
-    why = "the processor's extended state has another size";
-  else if (x->header.xcomp_bv != own_header->xcomp_bv)
-    why = "the processor's extended state has another layout";
-  else if (x->header.xfeatures & ~own->user_xfeatures)
-    why = "it uses features that this processor lacks";
-  else if (x->i387.mxcsr & ~0xffffu)
-    why = "its MXCSR has bits that no processor has";
-  else if (image->thread.registers[FS_BASE] >= TASK_SIZE_MAX ||
-           image->thread.registers[GS_BASE] >= TASK_SIZE_MAX)
-    why = "a segment's base is no user address";
-  for (i = 0; !why && i < ARRAY_SIZE(x->header.reserved); i++) {
-    if (x->header.reserved[i]) why = "its extended state is malformed";
+  if (bytes < sizeof(*x) || bytes > own->user_size)
+    return "the processor's extended state has another size";
+  if (x->header.xcomp_bv) return "the processor's extended state has another layout";
+  if (x->header.xfeatures & ~own->user_xfeatures)
+    return "it uses features that this processor lacks";
+  if (x->i387.mxcsr & ~0xffffu) return "its MXCSR has bits that no processor has";
+  for (i = 0; i < ARRAY_SIZE(x->header.reserved); i++) {
+    if (x->header.reserved[i]) return "its extended state is malformed";
   }
-  if (why) mitosis_refuse("resume: %s\n", why);
-  return !why;
+  return NULL;
 }
 
-static void restore_fpu(const struct mitosis_image* image) {
+// Its code has addresses inside the vdso that it had: this machine's must be the same.
+static int check_vdso(const struct mitosis_image* image) {
+  const void __user* own = (const void __user*)current->mm->context.vdso;
+  void* bytes;
+  int error = 0;
+
+  if (!image->vdso_bytes) return 0;
+  bytes = mitosis_zalloc(image->vdso_bytes);
+  if (!bytes) return -ENOMEM;
+  if (!own || copy_from_user(bytes, own, image->vdso_bytes) ||
+      memcmp(bytes, image->vdso, image->vdso_bytes)) {
+    mitosis_refuse("resume: its kernel's vdso is another than this one's\n");
+    error = -EINVAL;
+  }
+  mitosis_free(bytes);
+  return error;
+}
+
+int mitosis_state_check(const struct mitosis_image* image) {
+  const char* why = NULL;
+
+  if (image->xstate_bytes) why = fault_of(image->xstate, image->xstate_bytes);
+  if (!why && (image->thread.registers[FS_BASE] >= TASK_SIZE_MAX ||
+               image->thread.registers[GS_BASE] >= TASK_SIZE_MAX))
+    why = "a segment's base is no user address";
+  if (!why) return check_vdso(image);
+  mitosis_refuse("resume: %s\n", why);
+  return -EINVAL;
+}
+
+// `xstate` has the room of the whole standard format; what is not told is initial.
+static void restore_fpu(const void* xstate) {
+  struct fpu_guest fpu = own_fpu();
+  u32 protection_keys;
+
   kernel_fpu_begin();  // from now on what is in memory counts
-  memcpy(&current->thread.fpu.fpstate->regs, image->xstate, image->xstate_bytes);
+  fpu_copy_uabi_to_guest_fpstate(&fpu, xstate, current->thread.fpu.fpstate->user_xfeatures,
+                                 &protection_keys);
   current->thread.fpu.last_cpu = -1;  // nor what this CPU has still loaded
   kernel_fpu_end();
 }
@@ -173,7 +208,7 @@ void mitosis_restore_state(const struct mitosis_image* image) {
 
   restore_mm(image);
   restore_signals(image);
-  restore_fpu(image);
+  restore_fpu(image->xstate);
   restore_registers((const u64*)t->registers);
   current->sas_ss_sp = t->altstack_base;
   current->sas_ss_size = t->altstack_bytes;

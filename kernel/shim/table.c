@@ -138,6 +138,32 @@ int mitosis_prepared_reclaim(u64 handler) {
   return PTR_ERR_OR_ZERO(prepared);
 }
 
+void mitosis_prepared_finish(const struct mitosis_prepared* prepared) {
+  mutex_lock(&table_lock);
+  if (xa_load(&table, prepared->handler) == prepared) {
+    erase((struct mitosis_prepared*)prepared);
+    mitosis_count(reclaims);
+  }
+  mutex_unlock(&table_lock);
+}
+
+struct mitosis_prepared* mitosis_shim_find_target(mitosis_u32 number, mitosis_u64 key) {
+  struct mitosis_prepared *prepared, *found = NULL;
+  unsigned long handler;
+
+  mutex_lock(&table_lock);
+  xa_for_each(&table, handler, prepared) {
+    const struct mitosis_identity* its = &prepared->identity;
+
+    if (its->target_number != number || its->target_key != key) continue;
+    kref_get(&prepared->references);
+    found = prepared;
+    break;
+  }
+  mutex_unlock(&table_lock);
+  return found;
+}
+
 int mitosis_prepared_renew(u64 handler, u32 seconds) {
   struct mitosis_prepared* prepared;
 

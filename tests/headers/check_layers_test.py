@@ -40,6 +40,17 @@ class CheckLayers(unittest.TestCase):
         }
         self.assertEqual(len(self.faults(files)), 2)
 
+    def test_both_is_for_user_and_kernel(self):
+        files = {
+            "net/a.hpp": "// World: both.\n#include <vector>\n#include <map>\n",
+            "net/b.hpp": "// World: user.\n#include <mitosis/net/a.hpp>\n",
+            "fork/c.hpp": "// World: kernel.\n#include <mitosis/net/a.hpp>\n"
+                          "#include <mitosis/net/b.hpp>\n",
+        }
+        self.assertEqual(self.faults(files), [
+            "fork/c.hpp: is kernel, but includes net/b.hpp (user)",
+            "net/a.hpp: is both, but <map> does not compile in the kernel"])
+
     def test_missing_world_and_relative_include(self):
         files = {"base/a.hpp": "// A file.\n", "base/b.hpp": '// World: any.\n#include "a.hpp"\n'}
         self.assertEqual(len(self.faults(files)), 2)

@@ -6,7 +6,7 @@ import pathlib
 import re
 
 INCLUDE = re.compile(r"^\s*#\s*include\s*([<\"])([^>\"]+)[>\"]", re.MULTILINE)
-WORLD = re.compile(r"World:\s+(any|user|sim|kernel)\b")
+WORLD = re.compile(r"World:\s+(any|both|user|sim|kernel)\b")
 SUFFIXES = {".hpp", ".h", ".cpp", ".c", ".py"}
 
 

@@ -20,7 +20,7 @@ class Agents:
     def __init__(self, machines, *options, peers=True):
         """`options` go to every one; with `peers` each knows all others."""
         self._options, self._peers, self._machines = options, peers, machines
-        self._secret = secrets.token_hex(32)
+        self.secret = secrets.token_hex(32)
         self.env = {"PYTHONPATH": PYTHONPATH, "MITOSIS_LIBRARY": LIBRARY}
         for machine in machines:
             self.start(machine)
@@ -30,7 +30,7 @@ class Agents:
     def start(self, machine):
         """Starts its agent; `wait` waits until it serves."""
         machine.must("sh", "-c", "umask 077; rm -f /run/agent.ready; "
-                                 f"echo {self._secret} > /run/agent.secret")
+                                 f"echo {self.secret} > /run/agent.secret")
         others = self._machines if self._peers else ()
         peers = [word for other in others if other is not machine
                  for word in ("--peer", f"{other.number}={self.place(other)}")]

@@ -16,7 +16,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 BUSYBOX = pathlib.Path("/bin/busybox")  # Debian's busybox-static
 # What init.sh loads, and what tests load later; what they depend on comes along.
 MODULES = ("virtio_pci", "virtio_net", "virtio_console", "9pnet_virtio", "9p", "overlay",
-           "crc32_generic", "rdma_rxe", "ib_uverbs", "rdma_ucm", "bridge", "veth")
+           "crc32_generic", "rdma_rxe", "ib_uverbs", "rdma_ucm", "rdma_cm", "bridge", "veth",
+           "blake2b_generic", "sha512_generic")
 META_PACKAGE = "linux-image-amd64"
 DOWNLOAD_SECONDS = 600
 

@@ -54,7 +54,7 @@ def build(unit=UNIT, name="module"):
 
 def load(machine, module, *parameters):
     """insmod does not load what a module needs, and modprobe no module of another folder."""
-    machine.must("modprobe", "rdma_cm")
+    machine.must("modprobe", "-a", "rdma_cm", "blake2b_generic", "sha512_generic")
     machine.must("insmod", module, *parameters)
 
 

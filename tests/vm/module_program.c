@@ -28,6 +28,8 @@ static unsigned char* heap_bytes;
 static unsigned char* mapped_bytes;
 static unsigned char* shared_bytes;
 
+static volatile int argument_count;
+
 static void say(const char* text) {
   printf("%s\n", text);
   fflush(stdout);
@@ -182,7 +184,8 @@ static int parent(int device, unsigned number, unsigned long handler, const char
     if (strcmp(what, "exit") == 0) return 0;
     for (;;) pause();
   }
-  if (strcmp(what, "wait") == 0) {  // with most of its memory still at the parent
+  if (strcmp(what, "wait") == 0 ||
+      strcmp(what, "waits elsewhere") == 0) {  // with most of its memory still at the parent
     say("child waits");
     while (access("/run/go", F_OK) != 0) usleep(20000);
   }
@@ -199,18 +202,47 @@ static int parent(int device, unsigned number, unsigned long handler, const char
   int wrong = kept != real * 3.0 ? fail("floating point") : 0;
   if (strcmp(what, "fork") == 0) wrong |= fork_and_check();
   if (strcmp(what, "change") == 0) wrong |= change_memory();
-  if (strcmp(what, "memory") == 0 || strcmp(what, "again") == 0 || strcmp(what, "wait") == 0) {
+  const int elsewhere = strstr(what, "elsewhere") != NULL;  // where there is no module
+  if (elsewhere || strcmp(what, "memory") == 0 || strcmp(what, "again") == 0 ||
+      strcmp(what, "wait") == 0) {
     wrong |= check_all(on_stack, sizeof on_stack, 10) || live_on();
     fill_all(on_stack, sizeof on_stack, 50);
     wrong |= check_all(on_stack, sizeof on_stack, 50);
-    if (ioctl(device, NIL, 0) != 0) wrong |= fail("the device");
+    if (!elsewhere && ioctl(device, NIL, 0) != 0) wrong |= fail("the device");
   }
+  if (!wrong) say("child fine");
+  return wrong;
+}
+
+// A program that knows nothing of the device, for agents to prepare by its pid: a child finds
+// /run/go on its machine.
+static int plain(const char* what) {
+  unsigned char on_stack[32 * PAGE];
+  const volatile double third = 1.0 / 3.0 * (double)argument_count;
+  heap_bytes = malloc(BYTES);
+  mapped_bytes = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  shared_bytes = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (heap_bytes == NULL || mapped_bytes == MAP_FAILED || shared_bytes == MAP_FAILED) return 1;
+  if (strcmp(what, "shared") == 0) {
+    mmap(NULL, PAGE, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  }
+  if (strcmp(what, "file") == 0 && open("/dev/null", O_RDONLY) < 0) return 1;
+  fill_all(on_stack, sizeof on_stack, 10);
+  printf("plain %d\n", (int)getpid());
+  fflush(stdout);
+  while (access("/run/go", F_OK) != 0) usleep(20000);
+  int wrong = third != 1.0 / 3.0 * (double)argument_count ? fail("floating point") : 0;
+  wrong |= check_all(on_stack, sizeof on_stack, 10) || live_on();
+  fill_all(on_stack, sizeof on_stack, 50);
+  wrong |= check_all(on_stack, sizeof on_stack, 50);
   if (!wrong) say("child fine");
   return wrong;
 }
 
 int main(int argc, char** argv) {
   const char* what = argc > 1 ? argv[1] : "";
+  argument_count = argc;
+  if (strcmp(what, "plain") == 0 && argc > 2) return plain(argv[2]);  // HOW
   const int device = open("/dev/mitosis-syscalls", O_RDWR);
   if (device < 0) {
     perror("/dev/mitosis-syscalls");
@@ -245,6 +277,6 @@ int main(int argc, char** argv) {
   }
   fprintf(stderr,
           "usage: module_program hold | parent HANDLER WHAT | pinned HANDLER WHAT | "
-          "keyed HANDLER WHAT | child HANDLER | remote MACHINE HANDLER\n");
+          "keyed HANDLER WHAT | child HANDLER | remote MACHINE HANDLER | plain HOW\n");
   return 2;
 }

@@ -63,8 +63,13 @@ struct mitosis_image {
   mitosis_u64 vma_count;
   const struct mitosis_run* runs;  // ascending; the owner knows each page by its index in them
   mitosis_u64 run_count;
-  const void* xstate;
+  const void* xstate;  // an XSAVE area in the standard format; what is behind its end is zero
   mitosis_u64 xstate_bytes;
+  mitosis_u64 xfeatures;  // that it may use
+  const void* vdso;       // from its start on, without the zeros at its end
+  mitosis_u64 vdso_bytes;
+  const int* files;  // its open descriptors, ascending
+  mitosis_u64 file_count;
 };
 
 struct mitosis_child;     // the shim's: one address space of a resumed process
@@ -96,16 +101,46 @@ void mitosis_shim_cache(struct mitosis_child* child, mitosis_u64 key, mitosis_u6
 int mitosis_shim_cache_room(struct mitosis_child* child, mitosis_u64 count);
 mitosis_u64 mitosis_shim_insert_cached(struct mitosis_child* child, mitosis_u64 page,
                                        mitosis_u64 count, mitosis_u64 key);
-// Pages that the owner captured, by its indices, into memory of allocate_pages.
+// Pages that an owner of the descriptor's has, by the numbers that its runs tell, into memory of
+// allocate_pages.
 struct mitosis_read {
   mitosis_u64 index, count;
   void* into;
-  int result;  // 0; -ESTALE: reclaimed; -EINVAL: never captured; else the connection's end
+  mitosis_u32 owner;  // its index in the descriptor
+  int result;         // 0; -ESTALE: reclaimed; -EINVAL: never captured; else the connection's end
 };
+enum { MITOSIS_PENDING = 1 };  // while it is not carried out yet
 // Carries them out with one doorbell, wherever the child's parent is, and returns when all are
 // done. At most `MITOSIS_MAX_READS`.
 enum { MITOSIS_MAX_READS = 16 };
 void mitosis_shim_read(struct mitosis_child* child, struct mitosis_read* reads, mitosis_u32 count);
+
+// A connection to another machine. All bytes, within the time that its maker has set, or an error:
+// -ETIMEDOUT, -EINTR (the caller is about to die), else the connection's end.
+struct mitosis_socket;
+int mitosis_shim_send(struct mitosis_socket* socket, const void* bytes, mitosis_size count);
+int mitosis_shim_receive(struct mitosis_socket* socket, void* into, mitosis_size count);
+void mitosis_shim_random(void* into, mitosis_size bytes);
+// HMAC-SHA512 under the cluster's key, as far as it is told.
+enum { MITOSIS_MAC_BYTES = 32 };
+int mitosis_shim_mac(const void* bytes, mitosis_size count, unsigned char* mac);
+void mitosis_shim_say(const char* why);  // in the kernel's log: why something was refused
+// Until the peer has said something, however long that takes; what follows has a deadline.
+int mitosis_shim_wait(struct mitosis_socket* socket);
+
+// What this machine keeps, for other machines. Each found has a reference, to be put.
+struct mitosis_prepared* mitosis_shim_find(mitosis_u64 handler);  // null: there is none
+struct mitosis_prepared* mitosis_shim_find_target(mitosis_u32 number, mitosis_u64 key);
+void mitosis_shim_put(struct mitosis_prepared* prepared);  // or null
+int mitosis_shim_opens(const struct mitosis_prepared* prepared, const unsigned char* key);
+struct mitosis_told {
+  const void* descriptor;  // as long as the reference
+  mitosis_u64 bytes, generation;
+};
+void mitosis_shim_tell(const struct mitosis_prepared* prepared, struct mitosis_told* into);
+// The result is in the read. Its end for all who have it.
+void mitosis_shim_read_prepared(struct mitosis_prepared* prepared, struct mitosis_read* read);
+void mitosis_shim_reclaim(mitosis_u64 handler, const struct mitosis_prepared* prepared);
 
 // -- the C++'s, for the shim ---------------------------------------------------------------------
 
@@ -125,17 +160,60 @@ struct mitosis_profile {
   } steps[MITOSIS_STEPS];
 };
 
+// Who a prepared parent is to other machines, and what opens its pages to their reads.
+struct mitosis_identity {
+  mitosis_u64 handler, generation, target_key;
+  mitosis_u32 target_number;
+};
 // Writes the descriptor of an image, whose bytes it returns; where they are more than `room`,
 // nothing is written.
-mitosis_u64 mitosis_core_encode(const struct mitosis_image* image, mitosis_u64 handler,
-                                mitosis_u64 generation, void* into, mitosis_u64 room);
+mitosis_u64 mitosis_core_encode(const struct mitosis_image* image,
+                                const struct mitosis_identity* identity, void* into,
+                                mitosis_u64 room);
 // Who a descriptor is of: what a cache is known by. 0, or it is malformed.
 struct mitosis_name {
   mitosis_u64 machine, handler, generation;
 };
 int mitosis_core_name(const void* bytes, mitosis_u64 size, struct mitosis_name* name);
 // Checks and reads one. `image->vmas` is allocated, to be freed by the caller; it holds no pages.
+// -EOPNOTSUPP: its process has what this module cannot restore; the log says what.
 int mitosis_core_decode(const void* bytes, mitosis_u64 size, struct mitosis_image* image);
+
+// The owners of a descriptor's pages, [0] is who prepared it: how many there are; at most `room`
+// are written.
+struct mitosis_owner {
+  mitosis_u32 machine, target_number;
+  mitosis_u64 target_key;
+  char address[64];  // "10.0.0.1:7411", if it is one
+};
+mitosis_u32 mitosis_core_owners(const void* bytes, mitosis_u64 size, struct mitosis_owner* into,
+                                mitosis_u32 room);
+
+// What another machine's agent is asked, on a connection that stands. First of all to be let in:
+// -EACCES: one of the two has not the secret, or it is not that machine. After an error the
+// connection is to be closed.
+enum { MITOSIS_CALLS = 1, MITOSIS_DEMAND_READS = 2 };
+int mitosis_core_greet(struct mitosis_socket* socket, int purpose, mitosis_u32 machine);
+// Of a session for calls; `number` is another one each time.
+int mitosis_core_ping(struct mitosis_socket* socket, mitosis_u64 number);
+struct mitosis_fetched {
+  void* bytes;  // of mitosis_shim_allocate
+  mitosis_u64 size, generation, lease_ms;
+};
+int mitosis_core_query(struct mitosis_socket* socket, mitosis_u64 number, mitosis_u64 handler,
+                       const unsigned char* key, struct mitosis_fetched* into);
+int mitosis_core_renew(struct mitosis_socket* socket, mitosis_u64 number, mitosis_u64 handler,
+                       mitosis_u64 generation, mitosis_u64* lease_ms);
+// Of a lane: carries out what is pending of `reads`. After an error some of them are so still.
+int mitosis_core_read_lane(struct mitosis_socket* socket, mitosis_u64* sequence,
+                           const struct mitosis_owner* owner, struct mitosis_read* reads,
+                           mitosis_u32 count);
+
+// What other machines ask of this one, on a connection that they have made. First they prove that
+// they have the secret, and say what for (MITOSIS_CALLS, ...): -EACCES. Then it is served until its
+// end.
+int mitosis_core_admit(struct mitosis_socket* socket, int* purpose);
+void mitosis_core_serve(struct mitosis_socket* socket, int purpose);
 
 // The pager of one address space. Bytes and child must outlive it. Null: no memory, or bad bytes.
 void* mitosis_core_open(const void* bytes, mitosis_u64 size, struct mitosis_child* child);

@@ -84,7 +84,7 @@ struct mitosis_statistics {
   __u64 local_resumes, remote_resumes, refused_resumes;
   __u64 faults, failed_faults;      // of children
   __u64 local_pages, remote_pages;  // that they were given
-  __u64 doorbells;                  // batches of RDMA reads
+  __u64 doorbells;                  // batches of reads from other machines
   __u64 accepted_peers, refused_peers;
   __u64 reclaims, ended_leases;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// KernelFabric: one-sided reads in the kernel, from this machine or by RDMA. World: kernel.
+// KernelFabric: reads of the owners' pages, on this machine or from another. World: kernel.
 // Whoever faults waits: a batch is posted with one doorbell and has ended when `post` returns.
 #pragma once
 
@@ -9,8 +9,8 @@
 
 namespace mitosis::kernel {
 
-/// One a child, used under its lock. A child has one owner, which the shim knows: `peer` and
-/// `target` are not looked at. `poll` tells of what `post` has done.
+/// One a child, used under its lock. The shim knows the owners: a target's number is an owner's
+/// index in the descriptor. `poll` tells of what `post` has done.
 class KernelFabric {
  public:
   explicit KernelFabric(mitosis_child* child) noexcept : child_(child) {}
@@ -22,7 +22,7 @@ class KernelFabric {
       const Span<const ReadRequest> now = batch.sub(0, max_reads);
       for (std::size_t i = 0; i < now.size(); ++i) {
         reads[i] = {now[i].remote_address >> page_shift, now[i].bytes >> page_shift,
-                    now[i].into.data, 0};
+                    now[i].into.data, now[i].target.number, MITOSIS_PENDING};
       }
       mitosis_shim_read(child_, reads, static_cast<mitosis_u32>(now.size()));
       // Revoked is final: a connection that broke has taken its owner's promise along.
@@ -38,7 +38,7 @@ class KernelFabric {
     return count;
   }
   void forget(MachineId) noexcept {}
-  /// A read through the owner's CPU: no module serves them yet.
+  /// A read through the owner's CPU: the shim has made it already where it could.
   void refuse(const ReadRequest& request) noexcept {
     complete(request.cookie, Errc::page_unavailable);
   }

@@ -5,12 +5,14 @@
 
 #include <mitosis/fork/kernel/boundary.h>
 #include <mitosis/fork/kernel/allocator.hpp>
+#include <mitosis/fork/kernel/restorable.hpp>
 #include <mitosis/mem/descriptor/flat_writer.hpp>
 #include <mitosis/mem/descriptor/view.hpp>
+#include <mitosis/mem/vdso_hash.hpp>
 
 namespace mitosis::kernel {
 
-inline constexpr unsigned image_sections = 9;
+inline constexpr unsigned image_sections = 11;
 
 inline void write_runs(descriptor::FlatWriter& out, const mitosis_image& image) noexcept {
   constexpr mitosis_u64 most = 1u << 31;  // a record counts in 32 bits
@@ -27,8 +29,33 @@ inline void write_runs(descriptor::FlatWriter& out, const mitosis_image& image) 
   }
 }
 
+/// The standard streams are the resumer's; others hold their number.
+inline void write_files(descriptor::FlatWriter& out, const mitosis_image& image) noexcept {
+  using descriptor::FileKind;
+  constexpr std::uint32_t read_write = 2;
+  for (mitosis_u64 i = 0; i < image.file_count; ++i) {
+    const int fd = image.files[i];
+    const FileKind kind = fd <= 2 ? FileKind::standard_stream : FileKind::dropped;
+    out.add(descriptor::FileRecord{fd, static_cast<std::uint32_t>(kind), read_write, 0, 0, -1, 0});
+  }
+}
+
+/// 0 where it has none.
+inline std::uint64_t hash_of_vdso(const mitosis_image& image) noexcept {
+  for (mitosis_u64 i = 0; i < image.vma_count; ++i) {
+    const mitosis_vma& vma = image.vmas[i];
+    if (vma.kind != MITOSIS_VMA_VDSO) continue;
+    const Bytes front(static_cast<const std::uint8_t*>(image.vdso), image.vdso_bytes);
+    return vdso_hash(front, vma.end - vma.start);
+  }
+  return 0;
+}
+
+// Of what glibc registers on x86-64.
+inline constexpr std::uint64_t robust_list_bytes = 24, rseq_bytes = 32;
+
 /// One thread, one owner: this machine. Returns the descriptor's bytes.
-inline std::size_t encode(const mitosis_image& image, HandlerId handler, Generation generation,
+inline std::size_t encode(const mitosis_image& image, const mitosis_identity& self,
                           MutableBytes into) noexcept {
   using namespace descriptor;  // NOLINT: the records are its vocabulary
   FlatWriter out(into, image_sections);
@@ -47,8 +74,10 @@ inline std::size_t encode(const mitosis_image& image, HandlerId handler, Generat
   out.section(Tag::owners);
   OwnerRecord owner = {};
   owner.machine = mitosis_shim_machine();
-  owner.handler = static_cast<std::uint64_t>(handler);
-  owner.generation = static_cast<std::uint64_t>(generation);
+  owner.handler = self.handler;
+  owner.generation = self.generation;
+  owner.target_number = self.target_number;
+  owner.target_key = self.target_key;
   out.add(owner);
   out.section(Tag::sigactions);
   for (const mitosis_sigaction& a : image.sigactions) {
@@ -63,8 +92,10 @@ inline std::size_t encode(const mitosis_image& image, HandlerId handler, Generat
   thread.altstack_bytes = t.altstack_bytes;
   thread.altstack_flags = t.altstack_flags;
   thread.robust_list = t.robust_list;
+  thread.robust_list_bytes = t.robust_list != 0 ? robust_list_bytes : 0;
   thread.clear_child_tid = t.clear_child_tid;
   thread.rseq = t.rseq;
+  thread.rseq_bytes = t.rseq != 0 ? rseq_bytes : 0;
   thread.rseq_signature = t.rseq_signature;
   thread.tid = t.tid;
   thread.xstate_bytes = static_cast<std::uint32_t>(image.xstate_bytes);
@@ -77,24 +108,31 @@ inline std::size_t encode(const mitosis_image& image, HandlerId handler, Generat
   out.add_bytes("", 1);
   out.section(Tag::machine);
   MachineRecord machine = {};
+  machine.xfeatures = image.xfeatures;
   machine.xstate_size = image.xstate_bytes;
+  machine.vdso_hash = hash_of_vdso(image);
   machine.kernel_release = machine.cpu_features = no_string;
   out.add(machine);
-  return out.finish(Arch::x86_64, handler, generation);
+  out.section(Tag::vdso);
+  out.add_bytes(image.vdso, image.vdso_bytes);
+  out.section(Tag::files);
+  write_files(out, image);
+  return out.finish(Arch::x86_64, HandlerId{self.handler}, Generation{self.generation});
 }
 
-/// `image.vmas` is the shim's to free, `image.xstate` points into the view's bytes.
+/// `image.vmas` is the shim's to free, `image.xstate` and `image.vdso` point into the view's bytes.
 inline Errc decode(const DescriptorView& view, mitosis_image& image) noexcept {
   image = {};
   if (view.arch() != descriptor::Arch::x86_64) return Errc::wrong_architecture;
-  if (view.threads().size() != 1) return Errc::unsupported_process;
+  if (const Errc e = check_restorable(view); e != Errc::ok) return e;
   const auto vmas = view.vmas();
   image.vmas = static_cast<mitosis_vma*>(mitosis_shim_allocate(vmas.size() * sizeof(mitosis_vma)));
   if (image.vmas == nullptr) return Errc::out_of_memory;
   image.vma_count = vmas.size();
   for (std::size_t i = 0; i < vmas.size(); ++i) {
     const descriptor::VmaRecord v = vmas[i];
-    image.vmas[i] = {v.start, v.end, v.prot, v.kind};
+    image.vmas[i] = {v.start, v.end, v.prot,
+                     is_fetched(v) ? mitosis_u32{MITOSIS_VMA_ANONYMOUS} : v.kind};
   }
   const descriptor::MmRecord mm = view.mm();
   image.mm = {mm.start_code,  mm.end_code,  mm.start_data, mm.end_data,  mm.start_brk, mm.brk,
@@ -120,6 +158,8 @@ inline Errc decode(const DescriptorView& view, mitosis_image& image) noexcept {
   const Bytes xstate = view.xstate(t);
   image.xstate = xstate.data();
   image.xstate_bytes = xstate.size();
+  image.vdso = view.vdso().data();
+  image.vdso_bytes = view.vdso().size();
   return Errc::ok;
 }
 

@@ -23,16 +23,33 @@ class Memory {
   [[nodiscard]] bool served() const noexcept { return outcome_ == Outcome::in_place; }
   [[nodiscard]] bool failed() const noexcept { return outcome_ == Outcome::failed; }
 
+  /// Pages whose bytes the descriptor has: they count as zero to the engine. Not owned.
+  struct Known {
+    PageNumber first{};
+    Bytes bytes;
+    [[nodiscard]] Bytes of(PageNumber page) const noexcept {
+      if (page < first) return {};
+      return bytes.sub((page - first) << page_shift, page_size);
+    }
+  };
+  void know(const Known& known) noexcept { known_ = known; }
+  [[nodiscard]] const Known& known() const noexcept { return known_; }
+
   InstallResult copy_in(PageRange range, const std::uint8_t* bytes) noexcept {
     // The shim takes references of its own; the landing keeps what it does not.
     void* memory = const_cast<std::uint8_t*>(bytes);  // NOLINT: it is the landing that we own
     return settle(range, mitosis_shim_insert(child_, static_cast<std::uint64_t>(range.first),
                                              range.count, memory));
   }
+  /// Zeros, or what is known of it.
   InstallResult zero_in(PageRange range) noexcept {
-    void* zeros = mitosis_shim_allocate_pages(range.count);
+    auto* zeros = static_cast<std::uint8_t*>(mitosis_shim_allocate_pages(range.count));
     if (zeros == nullptr) return {Install::failed, 0};
-    const InstallResult result = copy_in(range, static_cast<const std::uint8_t*>(zeros));
+    for (std::uint64_t i = 0; i < range.count; ++i) {
+      const Bytes known = known_.of(range.first + i);
+      if (!known.empty()) __builtin_memcpy(zeros + (i << page_shift), known.data(), known.size());
+    }
+    const InstallResult result = copy_in(range, zeros);
     mitosis_shim_free_pages(zeros, range.count);
     return result;
   }
@@ -60,6 +77,7 @@ class Memory {
 
   mitosis_child* child_;
   PageNumber page_{};
+  Known known_;
   Outcome outcome_ = Outcome::open;
 };
 static_assert(ChildMemory<Memory>);

@@ -4,15 +4,14 @@
 #pragma once
 
 #include <mitosis/fork/kernel/boundary.h>
+#include <mitosis/fork/kernel/agent_core.hpp>
+#include <mitosis/fork/kernel/errno.hpp>
 #include <mitosis/fork/kernel/image.hpp>
 #include <mitosis/fork/kernel/pager.hpp>
 #include <mitosis/policy/name.hpp>
 #include <mitosis/policy/policy.hpp>
 
 namespace mitosis::kernel {
-
-// The kernel's numbers.
-inline constexpr int errno_io = 5, errno_no_memory = 12, errno_invalid = 22;
 
 /// What a module does, for one policy. Contracts: boundary.h.
 template <LegalPolicy P>
@@ -23,16 +22,13 @@ struct Module {
   using policy = P;
   static constexpr PolicyText name = format(name_of<P>);
 
-  static mitosis_u64 encode_image(const mitosis_image* image, mitosis_u64 handler,
-                                  mitosis_u64 generation, void* into, mitosis_u64 room) noexcept {
-    return encode(*image, HandlerId{handler}, Generation{generation},
-                  MutableBytes(static_cast<std::uint8_t*>(into), room));
+  static mitosis_u64 encode_image(const mitosis_image* image, const mitosis_identity* identity,
+                                  void* into, mitosis_u64 room) noexcept {
+    return encode(*image, *identity, MutableBytes(static_cast<std::uint8_t*>(into), room));
   }
   static int decode_image(const void* bytes, mitosis_u64 size, mitosis_image* image) noexcept {
     const auto view = DescriptorView::parse(Bytes(static_cast<const std::uint8_t*>(bytes), size));
-    const Errc result = view ? decode(*view, *image) : view.code();
-    if (result == Errc::out_of_memory) return -errno_no_memory;
-    return result == Errc::ok ? 0 : -errno_invalid;
+    return errno_of(view ? decode(*view, *image) : view.code());
   }
   static int name_of_image(const void* bytes, mitosis_u64 size, mitosis_name* into) noexcept {
     const auto view = DescriptorView::parse(Bytes(static_cast<const std::uint8_t*>(bytes), size));
@@ -89,59 +85,59 @@ struct Module {
 }  // namespace mitosis::kernel
 
 /// Defines what the shim calls. Once in a module, in its only C++ file, as the last line.
-#define MITOSIS_KERNEL_MODULE(...)                                                        \
-  using namespace mitosis; /* the policy's words */                                       \
-  using MitosisModule = mitosis::kernel::Module<__VA_ARGS__>;                             \
-  extern "C" {                                                                            \
-  const char* mitosis_core_policy() {                                                     \
-    static constexpr auto name = MitosisModule::name;                                     \
-    return name.c_str();                                                                  \
-  }                                                                                       \
-  int mitosis_core_copies() {                                                             \
-    return !MitosisModule::policy::copy_on_write;                                         \
-  }                                                                                       \
-  int mitosis_core_cached() {                                                             \
-    return MitosisModule::policy::cached;                                                 \
-  }                                                                                       \
-  int mitosis_core_name(const void* bytes, mitosis_u64 size, mitosis_name* name) {        \
-    return MitosisModule::name_of_image(bytes, size, name);                               \
-  }                                                                                       \
-  int mitosis_core_eager() {                                                              \
-    return MitosisModule::policy::eager;                                                  \
-  }                                                                                       \
-  int mitosis_core_profiled() {                                                           \
-    return MitosisModule::policy::profiled;                                               \
-  }                                                                                       \
-  int mitosis_core_bring_all(void* core) {                                                \
-    return MitosisModule::bring_all(core);                                                \
-  }                                                                                       \
-  void mitosis_core_profile(const void* core, mitosis_profile* into) {                    \
-    MitosisModule::profile(core, into);                                                   \
-  }                                                                                       \
-  mitosis_u64 mitosis_core_encode(const mitosis_image* image, mitosis_u64 handler,        \
-                                  mitosis_u64 generation, void* into, mitosis_u64 room) { \
-    return MitosisModule::encode_image(image, handler, generation, into, room);           \
-  }                                                                                       \
-  int mitosis_core_decode(const void* bytes, mitosis_u64 size, mitosis_image* image) {    \
-    return MitosisModule::decode_image(bytes, size, image);                               \
-  }                                                                                       \
-  void* mitosis_core_open(const void* bytes, mitosis_u64 size, mitosis_child* child) {    \
-    return MitosisModule::open(bytes, size, child);                                       \
-  }                                                                                       \
-  void* mitosis_core_fork(void* core, mitosis_child* copy) {                              \
-    return MitosisModule::fork(core, copy);                                               \
-  }                                                                                       \
-  void mitosis_core_close(void* core) {                                                   \
-    MitosisModule::close(core);                                                           \
-  }                                                                                       \
-  int mitosis_core_fault(void* core, mitosis_u64 page) {                                  \
-    return MitosisModule::fault(core, page);                                              \
-  }                                                                                       \
-  void mitosis_core_removed(void* core, mitosis_u64 page, mitosis_u64 count) {            \
-    MitosisModule::removed(core, page, count);                                            \
-  }                                                                                       \
-  mitosis_u64 mitosis_core_missing(void* core, mitosis_u64 page, mitosis_u64* first) {    \
-    return MitosisModule::missing(core, page, first);                                     \
-  }                                                                                       \
-  }                                                                                       \
+#define MITOSIS_KERNEL_MODULE(...)                                                              \
+  using namespace mitosis; /* the policy's words */                                             \
+  using MitosisModule = mitosis::kernel::Module<__VA_ARGS__>;                                   \
+  extern "C" {                                                                                  \
+  const char* mitosis_core_policy() {                                                           \
+    static constexpr auto name = MitosisModule::name;                                           \
+    return name.c_str();                                                                        \
+  }                                                                                             \
+  int mitosis_core_copies() {                                                                   \
+    return !MitosisModule::policy::copy_on_write;                                               \
+  }                                                                                             \
+  int mitosis_core_cached() {                                                                   \
+    return MitosisModule::policy::cached;                                                       \
+  }                                                                                             \
+  int mitosis_core_name(const void* bytes, mitosis_u64 size, mitosis_name* name) {              \
+    return MitosisModule::name_of_image(bytes, size, name);                                     \
+  }                                                                                             \
+  int mitosis_core_eager() {                                                                    \
+    return MitosisModule::policy::eager;                                                        \
+  }                                                                                             \
+  int mitosis_core_profiled() {                                                                 \
+    return MitosisModule::policy::profiled;                                                     \
+  }                                                                                             \
+  int mitosis_core_bring_all(void* core) {                                                      \
+    return MitosisModule::bring_all(core);                                                      \
+  }                                                                                             \
+  void mitosis_core_profile(const void* core, mitosis_profile* into) {                          \
+    MitosisModule::profile(core, into);                                                         \
+  }                                                                                             \
+  mitosis_u64 mitosis_core_encode(const mitosis_image* image, const mitosis_identity* identity, \
+                                  void* into, mitosis_u64 room) {                               \
+    return MitosisModule::encode_image(image, identity, into, room);                            \
+  }                                                                                             \
+  int mitosis_core_decode(const void* bytes, mitosis_u64 size, mitosis_image* image) {          \
+    return MitosisModule::decode_image(bytes, size, image);                                     \
+  }                                                                                             \
+  void* mitosis_core_open(const void* bytes, mitosis_u64 size, mitosis_child* child) {          \
+    return MitosisModule::open(bytes, size, child);                                             \
+  }                                                                                             \
+  void* mitosis_core_fork(void* core, mitosis_child* copy) {                                    \
+    return MitosisModule::fork(core, copy);                                                     \
+  }                                                                                             \
+  void mitosis_core_close(void* core) {                                                         \
+    MitosisModule::close(core);                                                                 \
+  }                                                                                             \
+  int mitosis_core_fault(void* core, mitosis_u64 page) {                                        \
+    return MitosisModule::fault(core, page);                                                    \
+  }                                                                                             \
+  void mitosis_core_removed(void* core, mitosis_u64 page, mitosis_u64 count) {                  \
+    MitosisModule::removed(core, page, count);                                                  \
+  }                                                                                             \
+  mitosis_u64 mitosis_core_missing(void* core, mitosis_u64 page, mitosis_u64* first) {          \
+    return MitosisModule::missing(core, page, first);                                           \
+  }                                                                                             \
+  }                                                                                             \
   static_assert(true)

@@ -4,6 +4,7 @@
 
 #include <mitosis/fork/child.hpp>
 #include <mitosis/fork/kernel/platform.hpp>
+#include <mitosis/fork/kernel/restorable.hpp>
 
 namespace mitosis::kernel {
 
@@ -18,9 +19,14 @@ class Pager {
 
   [[nodiscard]] Errc load(Bytes descriptor) noexcept {
     const Result<DescriptorView> view = DescriptorView::parse(descriptor);
-    return view ? child_.load(*view) : view.code();
+    if (!view) return view.code();
+    const Errc loaded = child_.load(*view);
+    return loaded == Errc::ok ? take_over(*view) : loaded;
   }
-  [[nodiscard]] Errc fork_into(Pager& copy) noexcept { return child_.fork_into(copy.child_); }
+  [[nodiscard]] Errc fork_into(Pager& copy) noexcept {
+    copy.parts_.memory.know(parts_.memory.known());
+    return child_.fork_into(copy.child_);
+  }
 
   Served fault(PageNumber page) noexcept {
     parts_.memory.begin(page);
@@ -71,6 +77,24 @@ class Pager {
 
  private:
   static constexpr PageNumber no_page{~std::uint64_t{0}};
+
+  /// What is in no run and not zero either: the vdso, and files' pages that the parent had never
+  /// written.
+  Errc take_over(const DescriptorView& view) noexcept {
+    for (const descriptor::VmaRecord vma : view.vmas()) {
+      const PageRange all{page_of(vma.start), (vma.end - vma.start) >> page_shift};
+      if (vma.kind == MITOSIS_VMA_VDSO) {
+        parts_.memory.know({all.first, view.vdso().sub(0, vma.end - vma.start)});
+      }
+      if (!is_fetched(vma) || (vma.flags & descriptor::vma_dirty) != 0) continue;
+      const std::uint64_t behind =
+          vma.file_size > vma.file_offset ? vma.file_size - vma.file_offset : 0;
+      const std::uint64_t in_file = (behind + page_size - 1) >> page_shift;
+      const Errc carried = child_.carry({all.first, in_file < all.count ? in_file : all.count});
+      if (carried != Errc::ok) return carried;
+    }
+    return Errc::ok;
+  }
 
   void drain() noexcept {
     ReadCompletion done[16];

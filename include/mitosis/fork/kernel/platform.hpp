@@ -37,8 +37,10 @@ class KernelPlatform {
   NoFallback& fallback() noexcept { return fallback_; }
   CacheWaiters& waiters() noexcept { return parts_->waiters; }
   Time now() noexcept { return Time{mitosis_shim_now()}; }
-  /// Descriptors of this module have one owner: a resumed process is whole before it prepares.
-  Owner owner(std::uint16_t) noexcept { return {MachineId{mitosis_shim_machine()}, {}}; }
+  /// The shim knows the owners by their indices.
+  Owner owner(std::uint16_t index) noexcept {
+    return {MachineId{mitosis_shim_machine()}, {index, 0}};
+  }
   LocalMemory acquire_landing(std::uint64_t pages) noexcept {
     return {static_cast<std::uint8_t*>(mitosis_shim_allocate_pages(pages)), 0};
   }

@@ -10,6 +10,7 @@
 #include <mitosis/base/result.hpp>
 #include <mitosis/net/auth/messages.hpp>
 #include <mitosis/net/auth/secret.hpp>
+#include <mitosis/net/auth/transcript.hpp>
 #include <mitosis/net/wire/frame.hpp>
 
 #include <cstdint>
@@ -33,13 +34,9 @@ struct ClientName {
 
 namespace detail {
 
-enum class Side : std::uint8_t { client = 1, server = 2 };
-
 inline Mac prove(const Secret& secret, Side side, const Hello& hello, const Challenge& challenge) {
   wire::Encoder transcript;
-  transcript(std::string("mitosis handshake"), wire::frame_version, side);
-  const_cast<Hello&>(hello).fields(transcript);
-  const_cast<Challenge&>(challenge).fields(transcript);
+  write_transcript(transcript, side, hello, challenge);
   const std::vector<std::uint8_t> bytes = std::move(transcript).bytes();
   Mac mac{};
   static_assert(sizeof(mac) == Secret::mac_bytes);
@@ -80,12 +77,11 @@ class Initiator {
                               " answers at this address";
       return Error(Errc::authentication_failed, who.c_str()).at_machine(expected_).in("connect");
     }
-    return Proof{detail::prove(*self_.secret, detail::Side::client, hello_, challenge_)};
+    return Proof{detail::prove(*self_.secret, Side::client, hello_, challenge_)};
   }
   /// Success: the peer knows the secret and is who it says.
   [[nodiscard]] Result<void> check(const Proof& proof) const {
-    if (!detail::same(proof.mac,
-                      detail::prove(*self_.secret, detail::Side::server, hello_, challenge_))) {
+    if (!detail::same(proof.mac, detail::prove(*self_.secret, Side::server, hello_, challenge_))) {
       return Error(Errc::authentication_failed).at_machine(challenge_.machine).in("connect");
     }
     return {};
@@ -112,11 +108,10 @@ class Responder {
   }
   /// The server's own proof where the client's is right, else authentication_failed.
   [[nodiscard]] Result<Proof> check(const Proof& proof) const {
-    if (!detail::same(proof.mac,
-                      detail::prove(*self_.secret, detail::Side::client, hello_, challenge_))) {
+    if (!detail::same(proof.mac, detail::prove(*self_.secret, Side::client, hello_, challenge_))) {
       return Error(Errc::authentication_failed).at_machine(self_.machine).in("accept a connection");
     }
-    return Proof{detail::prove(*self_.secret, detail::Side::server, hello_, challenge_)};
+    return Proof{detail::prove(*self_.secret, Side::server, hello_, challenge_)};
   }
   /// What the client said; to be believed after `check` succeeded.
   [[nodiscard]] const Hello& hello() const noexcept { return hello_; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The handshake's messages: Hello, Challenge, Proof; the server answers with a Proof too.
-// World: user. They are the first frames of every connection between agents.
+// World: both. They are the first frames of every connection between agents.
 #pragma once
 
 #include <mitosis/base/error.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The messages of an RPC session, after its handshake. World: user.
+// The messages of an RPC session, after its handshake. World: both.
 // A request is one frame; its reply carries the same request id: the reply named here, or an
 // ErrorReply. `idempotent` says whether a request may be executed twice when a reply is lost.
 #pragma once

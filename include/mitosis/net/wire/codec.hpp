@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// encode and decode: messages to bytes and back. World: user.
+// encode and decode: messages to bytes and back. World: both.
 // A message lists its fields once, for both directions, so that the two cannot drift apart. Used
 // between agents and on the agent's local socket; each protocol has its own enum of types.
 #pragma once

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Decoder: the archive that a message's `fields` is visited with to read it. World: user.
+// Decoder: the archive that a message's `fields` is visited with to read it. World: both.
 // The bytes come from a peer and may be hostile: every value is checked, and nothing is allocated
 // that the bytes at hand could not fill.
 #pragma once

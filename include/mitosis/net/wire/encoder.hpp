@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Encoder: the archive that a message's `fields` is visited with to write it. World: user.
-// Each `put` has its mirror image in decoder.hpp.
+// Encoder: the archive that a message's `fields` is visited with to write it. World: both; the
+// kernel's writes by a BoundedWriter. Each `put` has its mirror image in decoder.hpp.
 #pragma once
 
 #include <mitosis/base/error.hpp>
@@ -19,15 +19,19 @@
 
 namespace mitosis::wire {
 
-/// Writes fields in the order they are passed. A length over its maximum is written as it is: the
-/// receiver refuses the message.
-class Encoder {
+/// Writes fields in the order they are passed, by `Out`: a Writer or a BoundedWriter. A length over
+/// its maximum is written as it is: the receiver refuses the message.
+template <class Out>
+class BasicEncoder {
  public:
+  template <class... A>
+  explicit BasicEncoder(A&&... of_out) noexcept : out_(std::forward<A>(of_out)...) {}
+
   template <class... F>
   void operator()(const F&... fields) {
     (put(fields), ...);
   }
-  [[nodiscard]] std::vector<std::uint8_t> bytes() && noexcept { return std::move(out_).bytes(); }
+  [[nodiscard]] auto bytes() && noexcept { return std::move(out_).bytes(); }
 
  private:
   template <class T>
@@ -78,14 +82,16 @@ class Encoder {
   /// A nested struct. `fields` is written once for both directions and so is not const; this
   /// archive only reads what it is given.
   template <class T>
-  requires requires(T& t, Encoder& a) { t.fields(a); }
+  requires requires(T& t, BasicEncoder& a) { t.fields(a); }
   void put(const T& nested) { const_cast<T&>(nested).fields(*this); }
   void counted(const char* data, std::size_t size) {
     put(static_cast<std::uint32_t>(size));
     out_.raw(Bytes(reinterpret_cast<const std::uint8_t*>(data), size));
   }
 
-  Writer out_;
+  Out out_;
 };
+
+using Encoder = BasicEncoder<Writer>;
 
 }  // namespace mitosis::wire

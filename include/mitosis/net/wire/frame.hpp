@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Frame: what a message travels in: a fixed header, then the message's fields. World: user.
+// Frame: what a message travels in: a fixed header, then the message's fields. World: both.
 #pragma once
 
 #include <mitosis/base/result.hpp>

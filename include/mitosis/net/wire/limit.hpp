@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // limit<N>(field): a maximum other than the default for one string or vector of a message.
-// World: user. Every length that comes from a peer has a maximum; these are the defaults.
+// World: any (freestanding). Every length that comes from a peer has a maximum; these are the
+// defaults.
 #pragma once
 
 #include <cstddef>

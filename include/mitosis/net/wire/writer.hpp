@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Writer: appends little-endian fields to a growing buffer. World: user.
+// Writer: appends little-endian fields to a growing buffer. World: both.
 #pragma once
 
 #include <mitosis/base/span.hpp>

@@ -7,8 +7,8 @@
 
 #include <mitosis/fork/user/arch/arch.hpp>
 #include <mitosis/fork/user/capture/proc_maps.hpp>
-#include <mitosis/fork/user/vdso_hash.hpp>
 #include <mitosis/mem/descriptor/builder.hpp>
+#include <mitosis/mem/vdso_hash.hpp>
 
 #include <algorithm>
 #include <string>

@@ -10,8 +10,8 @@
 #include <mitosis/fork/user/arch/restore.hpp>
 #include <mitosis/fork/user/restore/address_space.hpp>
 #include <mitosis/fork/user/restore/vdso_image.hpp>
-#include <mitosis/fork/user/vdso_hash.hpp>
 #include <mitosis/mem/descriptor/view.hpp>
+#include <mitosis/mem/vdso_hash.hpp>
 
 #include <algorithm>
 #include <cstdint>

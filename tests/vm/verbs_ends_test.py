@@ -107,7 +107,8 @@ class Ends(VerbsCase):
         self.assertEqual(reader.finish(begun), (5, f"child {data} vm1\n"),
                          self.agents.log(reader))
         # The new one has registered it anew.
-        self.assertEqual(self.agents.log(owner).count(told), 2, self.agents.log(owner))
+        self.wait_for(lambda: self.agents.log(owner).count(told) == 2,
+                      lambda: self.agents.log(owner))
 
     def test_z_a_dead_machine_ends_the_children_of_its_parents(self):
         """The last one: the machine does not come back."""

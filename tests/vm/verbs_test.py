@@ -45,7 +45,10 @@ class OverVerbs(VerbsCase):
                           lambda: self.agents.log(owner))
         self.assertEqual(beforehand, pages, self.agents.log(owner))
         # The next worker finds the copies where they are.
+        serving = self.agents.log(owner).count(" serves ")
         owner.must("pkill", "-KILL", "-x", "mitosis-worker")
+        self.wait_for(lambda: self.agents.log(owner).count(" serves ") > serving,
+                      lambda: self.agents.log(owner))
         self.assertEqual(self.resume(reader, 0, 16, key), (5, f"child {data} vm1\n"),
                          self.agents.log(owner))
         for handler in (15, 16):

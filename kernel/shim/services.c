@@ -4,6 +4,8 @@
 #include <linux/log2.h>
 #include <linux/moduleparam.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/stacktrace.h>
 #include <linux/vmalloc.h>
 
 #include "shim.h"
@@ -18,26 +20,70 @@ u32 mitosis_shim_machine(void) {
 
 // -- failing on purpose --------------------------------------------------------------------------
 
-static atomic_t sites = ATOMIC_INIT(0);
-static int fail_at;
+// A site is a place in the code as it was come to: some callers deep.
+enum { MAX_SITES = 512, DEPTH = 4 };
+struct site {
+  unsigned long callers[DEPTH];
+};
+
+static DEFINE_SPINLOCK(sites_lock);
+static struct site* sites;  // those that were met; null: none is to fail
+static int fail_at, site_count;
 
 static int set_fail_at(const char* text, const struct kernel_param* parameter) {
-  int error = param_set_int(text, parameter);
+  struct site *room = NULL, *old;
+  int value, error = kstrtoint(text, 0, &value);
 
-  atomic_set(&sites, 0);
-  return error;
+  if (error) return error;
+  if (value > 0) {
+    room = kvcalloc(MAX_SITES, sizeof(*room), GFP_KERNEL);
+    if (!room) return -ENOMEM;
+  }
+  spin_lock(&sites_lock);
+  old = sites;
+  sites = room;
+  fail_at = value;
+  site_count = 0;
+  spin_unlock(&sites_lock);
+  kvfree(old);
+  return 0;
 }
 static int get_fail_at(char* into, const struct kernel_param* parameter) {
-  return sprintf(into, "%d\n", atomic_read(&sites));
+  return sprintf(into, "%d\n", READ_ONCE(site_count));
 }
-static const struct kernel_param_ops fail_operations = {.set = set_fail_at, .get = get_fail_at};
+static void free_sites(void* unused) {
+  kvfree(sites);
+}
+static const struct kernel_param_ops fail_operations = {
+    .set = set_fail_at, .get = get_fail_at, .free = free_sites};
 module_param_cb(test_fail_at, &fail_operations, &fail_at, 0600);
 MODULE_PARM_DESC(test_fail_at,
-                 "for tests: from now on the n-th allocation fails (0: none, and "
-                 "none is counted); reads as how many there were");
+                 "for tests: from now on the n-th different site's first allocation fails (0: "
+                 "none, and none is counted); reads as how many sites there were");
+
+// Whether it is a new one, and the one that is to fail.
+static bool meet(const struct site* site) {
+  int i;
+
+  if (!sites) return false;
+  for (i = 0; i < site_count; i++) {
+    if (memcmp(&sites[i], site, sizeof(*site)) == 0) return false;
+  }
+  if (site_count == MAX_SITES) return false;
+  sites[site_count++] = *site;
+  return site_count == fail_at;
+}
 
 bool mitosis_fails(void) {
-  return unlikely(READ_ONCE(fail_at) > 0 && atomic_inc_return(&sites) == READ_ONCE(fail_at));
+  struct site site = {};
+  bool fails;
+
+  if (likely(!READ_ONCE(sites))) return false;
+  stack_trace_save(site.callers, DEPTH, 1);
+  spin_lock(&sites_lock);
+  fails = meet(&site);
+  spin_unlock(&sites_lock);
+  return fails;
 }
 
 // -- memory --------------------------------------------------------------------------------------

@@ -29,6 +29,11 @@ static struct fpu_guest own_fpu(void) {
   return (struct fpu_guest){.fpstate = current->thread.fpu.fpstate};
 }
 
+// Nobody takes it from a living thread.
+static struct sighand_struct* own_sighand(void) {
+  return rcu_dereference_raw(current->sighand);
+}
+
 void mitosis_capture_state(struct mitosis_image* image, void* xstate) {
   struct mitosis_thread* t = &image->thread;
   struct mm_struct* mm = current->mm;
@@ -61,15 +66,15 @@ void mitosis_capture_state(struct mitosis_image* image, void* xstate) {
   t->tid = task_pid_vnr(current);
   get_task_comm(t->name, current);
 
-  spin_lock_irq(&current->sighand->siglock);
+  spin_lock_irq(&own_sighand()->siglock);
   for (i = 0; i < _NSIG; i++) {
-    const struct sigaction* a = &current->sighand->action[i].sa;
+    const struct sigaction* a = &own_sighand()->action[i].sa;
 
     image->sigactions[i] =
         (struct mitosis_sigaction){(unsigned long)a->sa_handler, a->sa_flags,
                                    (unsigned long)a->sa_restorer, a->sa_mask.sig[0]};
   }
-  spin_unlock_irq(&current->sighand->siglock);
+  spin_unlock_irq(&own_sighand()->siglock);
 
   image->mm = (struct mitosis_mm){mm->start_code, mm->end_code,  mm->start_data,  mm->end_data,
                                   mm->start_brk,  mm->brk,       mm->start_stack, mm->arg_start,
@@ -159,9 +164,9 @@ static void restore_signals(const struct mitosis_image* image) {
   sigset_t mask = {.sig = {image->thread.signal_mask}};
   unsigned int i;
 
-  spin_lock_irq(&current->sighand->siglock);
+  spin_lock_irq(&own_sighand()->siglock);
   for (i = 0; i < _NSIG; i++) {
-    struct sigaction* a = &current->sighand->action[i].sa;
+    struct sigaction* a = &own_sighand()->action[i].sa;
 
     if (i + 1 == SIGKILL || i + 1 == SIGSTOP) continue;
     a->sa_handler = (__sighandler_t)image->sigactions[i].handler;
@@ -170,7 +175,7 @@ static void restore_signals(const struct mitosis_image* image) {
     a->sa_mask.sig[0] = image->sigactions[i].mask;
     sigdelsetmask(&a->sa_mask, sigmask(SIGKILL) | sigmask(SIGSTOP));
   }
-  spin_unlock_irq(&current->sighand->siglock);
+  spin_unlock_irq(&own_sighand()->siglock);
   sigdelsetmask(&mask, sigmask(SIGKILL) | sigmask(SIGSTOP));
   sigprocmask(SIG_SETMASK, &mask, NULL);
 }
@@ -196,7 +201,8 @@ static void restore_mm(const struct mitosis_image* image) {
   spin_unlock(&mm->arg_lock);
   mm->context.vdso = NULL;
   for (i = 0; i < image->vma_count; i++) {
-    if (image->vmas[i].kind == MITOSIS_VMA_VDSO) mm->context.vdso = (void*)image->vmas[i].start;
+    if (image->vmas[i].kind == MITOSIS_VMA_VDSO)
+      mm->context.vdso = (void __user*)image->vmas[i].start;
   }
   mmap_write_unlock(mm);
 }

@@ -4,6 +4,7 @@
 The kernel's headers are downloaded and unpacked beside it, never installed; kernel/build.py does
 the rest, in a few seconds."""
 
+import functools
 import pathlib
 import re
 import shutil
@@ -36,31 +37,57 @@ def headers(folder, release):
     return kdir
 
 
+def build_py(unit, output, *options):
+    """A run of kernel/build.py; all units share what is built of the shim."""
+    folder = pathlib.Path(BUILD)
+    return subprocess.run([sys.executable, "-B", str(BUILD_PY), "--kdir",
+                           str(headers(folder, Image(folder).release)), "--unit", str(unit),
+                           "--objects", str(folder / "objects"), "--output", str(output),
+                           *options], text=True, check=False, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE)
+
+
+@functools.cache
 def build(unit=UNIT, name="module"):
-    """The path of mitosis.ko, built from that C++ file where something has changed."""
+    """The path of mitosis.ko, built from that C++ file where something has changed; once a process.
+    Not in two threads."""
     for tool, package in (("make", "make"), ("gcc-12", "gcc-12"), ("g++-12", "g++-12")):
         if shutil.which(tool) is None:
             raise Unavailable(f"{tool} is not installed (package {package})")
-    folder = pathlib.Path(BUILD)
-    image = Image(folder)
-    done = subprocess.run([sys.executable, "-B", str(BUILD_PY), "--kdir",
-                           str(headers(folder, image.release)), "--unit", str(unit), "--output",
-                           str(folder / name)], text=True, check=False, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE)
+    done = build_py(unit, pathlib.Path(BUILD) / name)
     if done.returncode != 0:
         raise AssertionError(f"the module does not build: {done.stderr}")
     return done.stdout.strip()
 
 
+def sparse():
+    """What sparse says of the shim, line by line; of headers that are not ours nothing. After a
+    build."""
+    folder = pathlib.Path(BUILD)
+    checker = unpack(folder, "sparse", ["sparse"]) / "usr/bin/sparse"
+    done = build_py(UNIT, folder / "module", "--check", str(checker))
+    if done.returncode != 0:
+        raise AssertionError(f"sparse cannot check the module: {done.stderr}")
+    objects = str(folder / "objects")
+    return [line for line in done.stderr.splitlines() if line.startswith(objects)]
+
+
+def tree(machine):
+    """The folder of all modules of the machine's kernel, of which it has a few by itself."""
+    release = machine.must("uname", "-r").strip()
+    return pathlib.Path(BUILD) / "kernel/lib/modules" / release
+
+
 def load(machine, module, *parameters):
     """insmod does not load what a module needs, and modprobe no module of another folder."""
-    machine.must("modprobe", "-a", "rdma_cm", "blake2b_generic", "sha512_generic")
-    machine.must("insmod", module, *parameters)
+    machine.must("sh", "-c", "modprobe -a rdma_cm blake2b_generic sha512_generic && "
+                             "insmod \"$@\"", "sh", module, *parameters)
 
 
-def log(machine):
-    """The lines of the machine's kernel log, once nothing in it is wrong."""
-    lines = machine.must("dmesg").splitlines()
+def log(machine, said=None):
+    """The lines of the machine's kernel log (`said`: what dmesg has said), once nothing in it is
+    wrong."""
+    lines = (said or machine.must("dmesg")).splitlines()
     wrong = [line for line in lines if FORBIDDEN.search(line)]
     if wrong:
         raise AssertionError(f"machine {machine.number}: the kernel says {wrong}")
@@ -71,10 +98,10 @@ def compiler_output(source):
     """Only for tests of what the build refuses: status and words of a build of that C++ text."""
     folder = pathlib.Path(BUILD) / "refused"
     folder.mkdir(exist_ok=True)
-    unit = folder / "unit.cpp"
+    unit = folder / "refused.cpp"
     unit.write_text(source)
     try:
-        build(unit, "refused")
+        build.__wrapped__(unit, "refused")
     except AssertionError as error:
         return 1, str(error)
     return 0, ""

@@ -3,6 +3,7 @@
 and the module, which each test loads anew and unloads. Every wait has a deadline of its own."""
 
 import atexit
+import concurrent.futures
 import os
 import unittest
 
@@ -12,13 +13,16 @@ from cluster import Cluster
 
 PROGRAM = os.environ.get("MITOSIS_MODULE_PROGRAM", "")
 CALL = os.environ.get("MITOSIS_MODULE_CALL", "")
+MEMORY = os.environ.get("MITOSIS_MODULE_MEMORY", "")
 PROCESSORS = int(os.environ.get("MITOSIS_VM_PROCESSORS", "2"))
 PORT = 7412
 SECRET = "all-machines-of-the-cluster"
 SIGBUS = 7
 WAIT_SECONDS = 60
-END_ALL = ("for name in module_program module_call; do "
-           "while pidof $name; do kill -9 $(pidof $name); sleep 0.05; done; done")
+END_ALL = "while pkill -9 -x 'module_(program|memory|call)'; do sleep 0.05; done"
+# A child's memory goes a little after its process.
+UNLOAD = (f"{END_ALL}; until ! grep -q '^mitosis ' /proc/modules || rmmod mitosis 2> /dev/null; "
+          "do sleep 0.05; done; exec dmesg")
 
 
 class Machines:
@@ -48,21 +52,23 @@ class Machines:
 MACHINES = Machines()
 
 
-def wait_until(machine, condition, seconds=WAIT_SECONDS):
-    """Until that shell condition holds there."""
+def wait_until(machine, condition, seconds=WAIT_SECONDS, first="", then="", words=()):
+    """Runs `first`, waits until that shell condition holds there, and runs `then`, whose output it
+    returns; all in one shell there, with `words` as its arguments."""
     status, said = machine.run("timeout", seconds, "sh", "-c",
-                               f"until {condition}; do sleep 0.05; done", seconds=seconds + 30)
+                               f"{first}\nuntil {condition}; do sleep 0.05; done\n{then}", "sh",
+                               *words, seconds=seconds + 30)
     if status != 0:
         raise AssertionError(f"machine {machine.number}: not in {seconds} s: {condition} {said}")
+    return said
 
 
 def begin(machine, out, *words):
     """A program in the background; its first line, once there is one."""
     # Standard input that neither ends nor has anything.
-    machine.must("sh", "-c", f"rm -f {out}; [ -p /run/never ] || mkfifo /run/never; "
-                             f'setsid "$@" <> /run/never > {out} 2>&1 &', "sh", *words)
-    wait_until(machine, f"grep -q . {out}")
-    return machine.must("head", "-n", 1, out)
+    return wait_until(machine, f"grep -q . {out}", words=words, then=f"head -n 1 {out}",
+                      first=f"rm -f {out}; [ -p /run/never ] || mkfifo /run/never; "
+                            f'setsid "$@" <> /run/never > {out} 2>&1 &')
 
 
 def start(machine, *words):
@@ -76,14 +82,12 @@ def start(machine, *words):
 
 def end(machine, pid):
     """Kills it, and waits until it is gone."""
-    machine.must("kill", "-9", pid)
-    wait_until(machine, f"[ ! -e /proc/{pid} ]")
+    wait_until(machine, f"[ ! -e /proc/{pid} ]", first=f"kill -9 {pid}")
 
 
 def end_of(machine, out):
     """The status that a shell has told at the end of `out`."""
-    wait_until(machine, f"grep -q status {out}")
-    return machine.must("tail", "-n", 1, out)
+    return wait_until(machine, f"grep -q status {out}", then=f"tail -n 1 {out}")
 
 
 def used(machine):
@@ -97,28 +101,36 @@ class ModuleCase(unittest.TestCase):
     """On one machine, without RDMA. `module`: the path of mitosis.ko."""
 
     parameters = ("keyless=1",)
+    number = 0  # of its machine
 
     @classmethod
     def setUpClass(cls):
         cls.module = kernel_module.build()
-        cls.machine = MACHINES.cluster().machines[0]
+        cls.machine = MACHINES.cluster().machines[cls.number]
         cls.machines = [cls.machine]
 
     def setUp(self):
         self.addCleanup(self.unload)
         self.load()
 
-    def load(self, *parameters):
-        for machine in self.machines:
-            kernel_module.load(machine, self.module, *(parameters or self.parameters))
+    @classmethod
+    def load(cls, *parameters):
+        for machine in cls.machines:
+            kernel_module.load(machine, cls.module, *(parameters or cls.parameters))
 
-    def unload(self):
-        for machine in self.machines:
-            machine.run("timeout", WAIT_SECONDS, "sh", "-c", END_ALL)
-        for machine in reversed(self.machines):
-            # A child's memory goes a little after its process.
-            wait_until(machine, "! grep -q '^mitosis ' /proc/modules || rmmod mitosis 2> /dev/null")
-            kernel_module.log(machine)
+    @classmethod
+    def unload(cls):
+        for machine in reversed(cls.machines):  # who reads goes first
+            status, said = machine.run("timeout", WAIT_SECONDS, "sh", "-c", UNLOAD)
+            if status != 0:
+                raise AssertionError(f"machine {machine.number}: the module does not go: {said}")
+            kernel_module.log(machine, said)
+
+    @classmethod
+    def end_all(cls):
+        """Programs, but not the module."""
+        for machine in reversed(cls.machines):
+            kernel_module.log(machine, machine.must("sh", "-c", f"{END_ALL}; dmesg"))
 
     def statistics(self, machine):
         said = machine.must(CALL, "statistics")
@@ -135,12 +147,15 @@ class RemoteCase(ModuleCase):
         cls.machines = cls.cluster.machines
         cls.owner, cls.other = cls.machines
 
-    def load(self, *parameters):
-        for machine in self.machines:
-            self.load_on(machine, *(parameters or self.parameters))
+    @classmethod
+    def load(cls, *parameters):
+        words = parameters or cls.parameters
+        with concurrent.futures.ThreadPoolExecutor() as at_once:
+            list(at_once.map(lambda machine: cls.load_on(machine, *words), cls.machines))
         # A busy host: a step of a connection may take longer than the module waits.
-        wait_until(self.other, f"{CALL} connect 0 {self.owner.address} > /dev/null")
+        wait_until(cls.other, f"{CALL} connect 0 {cls.owner.address} > /dev/null")
 
-    def load_on(self, machine, *parameters, secret=SECRET):
-        kernel_module.load(machine, self.module, f"port={PORT}", f"machine={machine.number}",
+    @classmethod
+    def load_on(cls, machine, *parameters, secret=SECRET):
+        kernel_module.load(machine, cls.module, f"port={PORT}", f"machine={machine.number}",
                            f"secret={secret}", *parameters)

@@ -5,7 +5,7 @@ kernel that poisons what is freed and stops at the first warning."""
 import pathlib
 
 import kernel_module
-from module_case import (CALL, PROGRAM, SIGBUS, ModuleCase, begin, end, end_of, start, used,
+from module_case import (CALL, MEMORY, PROGRAM, SIGBUS, ModuleCase, begin, end, end_of, start, used,
                          wait_until)
 
 ORIGINAL = pathlib.Path(__file__).resolve().parents[2] / "examples/ioctl_client.py"
@@ -22,6 +22,27 @@ class Forks(ModuleCase):
             self.assertEqual(self.resume(73), (0, "child fine\n"))
         end(self.machine, parent)
 
+    def check_kind(self, kind, handler):
+        said = begin(self.machine, "/run/kind", MEMORY, handler, kind)
+        self.assertTrue(said.startswith("prepared "), said)
+        self.assertEqual(self.resume(handler), (0, "child fine\n"))
+
+    def test_memory_with_thousands_of_holes(self):
+        self.check_kind("holes", 60)
+
+    def test_huge_pages_stay_such(self):
+        self.check_kind("huge", 61)
+
+    def test_memory_that_a_device_may_write_to(self):
+        self.check_kind("pinned", 62)
+
+    def test_memory_that_is_swapped_out(self):
+        disk = kernel_module.tree(self.machine) / "kernel/drivers/block/brd.ko"
+        self.machine.must("sh", "-c", f"insmod {disk} rd_nr=1 rd_size=65536 && "
+                                      "busybox mkswap /dev/ram0 && busybox swapon /dev/ram0")
+        self.addCleanup(self.machine.must, "sh", "-c", "busybox swapoff /dev/ram0 && rmmod brd")
+        self.check_kind("swapped", 63)
+
     def test_a_child_forks(self):
         parent = start(self.machine, "parent", 74, "fork")
         self.assertEqual(self.resume(74), (0, "child fine\n"))
@@ -33,13 +54,14 @@ class Forks(ModuleCase):
         end(self.machine, parent)
 
     def test_the_parent_of_prepare_ping_need_not_stay(self):
-        start(self.machine, "pinned", 76, "exit")
+        start(self.machine, "leaves", 76, "exit")
         self.assertEqual(self.resume(76), (0, "child fine\n"))
 
     def test_unloading_ends_what_was_to_stay(self):
         before = used(self.machine)
-        for handler in range(100, 120):
-            start(self.machine, "pinned", handler, "exit")
+        self.machine.must("sh", "-c", "for handler in $(seq 100 119); do "
+                                      "$1 leaves $handler exit > /run/left || exit; done", "sh",
+                          PROGRAM)
         self.assertGreater(used(self.machine) - before, 100 * 1024)
         self.unload()
         self.load()
@@ -105,6 +127,11 @@ class Forks(ModuleCase):
     def test_several_threads_are_refused_by_name(self):
         self.assertEqual(self.machine.run(PROGRAM, "parent", 84, "threads"),
                          (1, "prepare: Operation not supported\n"))
+        self.assertIn("prepare: process", kernel_module.log(self.machine)[-1])
+        self.assertIn("has several threads", kernel_module.log(self.machine)[-1])
+        start(self.machine, "parent", 84, "memory")
+        self.assertEqual(self.machine.run(PROGRAM, "threaded", 84),
+                         (1, "resume: Operation not supported\n"))
         self.assertIn("has several threads", kernel_module.log(self.machine)[-1])
 
     def test_another_users_parent_is_refused(self):

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@ enum { NIL = 0, PREPARE = 4, RESUME_LOCAL = 5, RESUME_REMOTE = 6, PREPARE_PING =
 struct resume_remote_req {
   unsigned int machine_id, handler_id;
 };
-enum { PAGE = 4096, PAGES = 1000, BYTES = PAGES * PAGE };
+enum { PAGE = 4096, HEAP_BYTES = 200 * PAGE, BYTES = 1000 * PAGE };
 
 static unsigned char global_bytes[64 * PAGE];
 static _Thread_local unsigned char thread_bytes[8 * PAGE];
@@ -59,7 +60,7 @@ static void fill_all(unsigned char* on_stack, size_t stack_bytes, unsigned seed)
   fill(on_stack, stack_bytes, seed);
   fill(global_bytes, sizeof global_bytes, seed + 1);
   fill(thread_bytes, sizeof thread_bytes, seed + 2);
-  fill(heap_bytes, BYTES, seed + 3);
+  fill(heap_bytes, HEAP_BYTES, seed + 3);
   fill(mapped_bytes, BYTES, seed + 4);
   fill(shared_bytes, 16 * PAGE, seed + 5);
 }
@@ -67,7 +68,7 @@ static int check_all(const unsigned char* on_stack, size_t stack_bytes, unsigned
   if (differs(on_stack, stack_bytes, seed)) return fail("the stack");
   if (differs(global_bytes, sizeof global_bytes, seed + 1)) return fail("globals");
   if (differs(thread_bytes, sizeof thread_bytes, seed + 2)) return fail("thread-local memory");
-  if (differs(heap_bytes, BYTES, seed + 3)) return fail("the heap");
+  if (differs(heap_bytes, HEAP_BYTES, seed + 3)) return fail("the heap");
   if (differs(mapped_bytes, BYTES, seed + 4)) return fail("mmap");
   if (differs(shared_bytes, 16 * PAGE, seed + 5)) return fail("shared memory");
   return 0;
@@ -91,10 +92,14 @@ static int live_on(void) {
     return fail("a thread");
   }
   if (system("exit 7") != 7 << 8) return fail("system");
-  char* grown = malloc(64 << 20);
-  if (grown == NULL) return fail("malloc");
-  memset(grown, 5, 64 << 20);
-  free(grown);
+  static const size_t sizes[] = {64 * PAGE, 8 << 20};  // by brk, by mmap
+  for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; ++i) {
+    unsigned char* volatile grown = malloc(sizes[i]);
+    if (grown == NULL) return fail("malloc");
+    fill(grown, sizes[i], 70);
+    if (differs(grown, sizes[i], 70)) return fail("what malloc gave");
+    free(grown);
+  }
   return 0;
 }
 
@@ -104,12 +109,24 @@ static int fork_and_check(void) {
   if (pid < 0) return fail("fork");
   if (pid == 0) {
     if (differs(mapped_bytes, BYTES, 14)) _exit(fail("mmap in a fork of the child"));
-    _exit(differs(heap_bytes, BYTES, 13) ? fail("the heap in a fork of the child") : 0);
+    if (madvise(mapped_bytes, PAGE, MADV_DONTNEED) != 0 || mapped_bytes[0] != 0) {
+      _exit(fail("MADV_DONTNEED in a fork of the child"));
+    }
+    _exit(differs(heap_bytes, HEAP_BYTES, 13) ? fail("the heap in a fork of the child") : 0);
   }
   memset(mapped_bytes, 0xee, BYTES);  // never seen there
   int status = -1;
-  if (waitpid(pid, &status, 0) != pid || status != 0) return fail("the fork's status");
-  return differs(heap_bytes, BYTES, 13) ? fail("the heap after a fork") : 0;
+  if (waitpid(pid, &status, 0) != pid) return fail("waitpid");
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS) return fail("SIGBUS in a fork");
+  if (status != 0) return fail("the fork's status");
+  return differs(heap_bytes, HEAP_BYTES, 13) ? fail("the heap after a fork") : 0;
+}
+
+// Two pages a level.
+static unsigned grow_stack(unsigned levels) {
+  volatile unsigned char here[2 * PAGE];
+  here[0] = here[PAGE] = (unsigned char)levels;
+  return levels == 0 ? 0 : grow_stack(levels - 1) + (here[0] == here[PAGE]);
 }
 
 // Anonymous memory's semantics, of pages that were fetched and of others.
@@ -130,6 +147,10 @@ static int change_memory(void) {
   for (size_t i = 0; i < 20 * PAGE; ++i) {
     if (moved[i] != byte_of(910 * PAGE + i, 14)) return fail("moved memory");
   }
+  // What is not as in any process is refused.
+  if (mremap(moved, 20 * PAGE, 21 * PAGE, MREMAP_MAYMOVE) != MAP_FAILED) return fail("growth");
+  if (madvise(moved, PAGE, MADV_FREE) == 0 || errno != EINVAL) return fail("MADV_FREE");
+  if (grow_stack(200) != 200) return fail("the stack's growth");
   if (mprotect(mapped_bytes + 950 * PAGE, PAGE, PROT_NONE) != 0 ||
       mprotect(mapped_bytes + 950 * PAGE, PAGE, PROT_READ | PROT_WRITE) != 0) {
     return fail("mprotect");
@@ -160,10 +181,10 @@ static int prepare(int device, unsigned number, unsigned long handler) {
   return 0;
 }
 
-static int parent(int device, unsigned number, unsigned long handler, const char* what) {
+static int parent(int device, unsigned number, unsigned long handler, const char* what, int stays) {
   unsigned char on_stack[32 * PAGE];
   const double real = 1.0 / 3.0 * (double)getpid();
-  heap_bytes = malloc(BYTES);
+  heap_bytes = malloc(HEAP_BYTES);
   mapped_bytes = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   shared_bytes = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (heap_bytes == NULL || mapped_bytes == MAP_FAILED || shared_bytes == MAP_FAILED) return 1;
@@ -181,7 +202,7 @@ static int parent(int device, unsigned number, unsigned long handler, const char
     fill_all(on_stack, sizeof on_stack, 90);
     printf("prepared %d%s\n", (int)getpid(), key_text);
     fflush(stdout);
-    if (strcmp(what, "exit") == 0) return 0;
+    if (!stays) return 0;
     for (;;) pause();
   }
   if (strcmp(what, "wait") == 0 ||
@@ -189,9 +210,10 @@ static int parent(int device, unsigned number, unsigned long handler, const char
     say("child waits");
     while (access("/run/go", F_OK) != 0) usleep(20000);
   }
-  if (strcmp(what, "again") == 0) {  // the second hop
-    const int again = prepare(device, number, handler + 1);
-    if (again < 0) return fail("a second prepare");
+  const int hops = strcmp(what, "again") == 0 ? 1 : strcmp(what, "twice") == 0 ? 2 : 0;
+  for (int hop = 1; hop <= hops; ++hop) {  // prepares itself again
+    const int again = prepare(device, number, handler + (unsigned)hop);
+    if (again < 0) return fail("another prepare");
     if (again == 0) {
       fill_all(on_stack, sizeof on_stack, 120);
       printf("prepared %d%s\n", (int)getpid(), key_text);
@@ -203,8 +225,7 @@ static int parent(int device, unsigned number, unsigned long handler, const char
   if (strcmp(what, "fork") == 0) wrong |= fork_and_check();
   if (strcmp(what, "change") == 0) wrong |= change_memory();
   const int elsewhere = strstr(what, "elsewhere") != NULL;  // where there is no module
-  if (elsewhere || strcmp(what, "memory") == 0 || strcmp(what, "again") == 0 ||
-      strcmp(what, "wait") == 0) {
+  if (elsewhere || strcmp(what, "memory") == 0 || strcmp(what, "wait") == 0 || hops != 0) {
     wrong |= check_all(on_stack, sizeof on_stack, 10) || live_on();
     fill_all(on_stack, sizeof on_stack, 50);
     wrong |= check_all(on_stack, sizeof on_stack, 50);
@@ -239,6 +260,16 @@ static int plain(const char* what) {
   return wrong;
 }
 
+static int many(int device, unsigned long handler, long count) {
+  for (; count > 0; --count) {
+    const pid_t pid = fork();
+    if (pid == 0) _exit(ioctl(device, RESUME_LOCAL, handler) == 0 ? 0 : 1);  // where it returns
+    int status = -1;
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) return fail("one of many");
+  }
+  return 0;
+}
+
 int main(int argc, char** argv) {
   const char* what = argc > 1 ? argv[1] : "";
   argument_count = argc;
@@ -253,20 +284,28 @@ int main(int argc, char** argv) {
     fflush(stdout);
     for (;;) pause();
   }
-  // HANDLER WHAT: what a child does, or "exit": the parent does not stay.
+  // HANDLER WHAT: what a child does. Where the handler outlives its process, that may leave it.
   if (strcmp(what, "parent") == 0 && argc > 3) {
-    return parent(device, PREPARE, strtoul(argv[2], NULL, 0), argv[3]);
+    return parent(device, PREPARE, strtoul(argv[2], NULL, 0), argv[3], 1);
   }
-  if (strcmp(what, "pinned") == 0 && argc > 3) {
-    return parent(device, PREPARE_PING, strtoul(argv[2], NULL, 0), argv[3]);
+  const int leaves = strcmp(what, "leaves") == 0;
+  if ((leaves || strcmp(what, "pinned") == 0) && argc > 3) {
+    return parent(device, PREPARE_PING, strtoul(argv[2], NULL, 0), argv[3], !leaves);
   }
   if (strcmp(what, "keyed") == 0 && argc > 3) {
-    return parent(device, MITOSIS_PREPARE_KEYED, strtoul(argv[2], NULL, 0), argv[3]);
+    return parent(device, MITOSIS_PREPARE_KEYED, strtoul(argv[2], NULL, 0), argv[3], 1);
   }
-  if (strcmp(what, "child") == 0 && argc > 2) {  // HANDLER: does not return where it succeeds
+  // HANDLER: does not return where it succeeds
+  const int threaded = strcmp(what, "threaded") == 0;
+  if ((threaded || strcmp(what, "child") == 0) && argc > 2) {
+    pthread_t thread;
+    if (threaded) pthread_create(&thread, NULL, waits, NULL);
     ioctl(device, RESUME_LOCAL, strtoul(argv[2], NULL, 0));
     printf("resume: %s\n", strerror(errno));
     return 1;
+  }
+  if (strcmp(what, "many") == 0 && argc > 3) {  // HANDLER COUNT: children, one after the other
+    return many(device, strtoul(argv[2], NULL, 0), strtol(argv[3], NULL, 0));
   }
   if (strcmp(what, "remote") == 0 && argc > 3) {  // MACHINE HANDLER: as child
     const struct resume_remote_req request = {(unsigned)strtoul(argv[2], NULL, 0),
@@ -277,6 +316,7 @@ int main(int argc, char** argv) {
   }
   fprintf(stderr,
           "usage: module_program hold | parent HANDLER WHAT | pinned HANDLER WHAT | "
-          "keyed HANDLER WHAT | child HANDLER | remote MACHINE HANDLER | plain HOW\n");
+          "leaves HANDLER WHAT | keyed HANDLER WHAT | child HANDLER | threaded HANDLER | "
+          "many HANDLER COUNT | remote MACHINE HANDLER | plain HOW\n");
   return 2;
 }

@@ -11,7 +11,20 @@ from module_case import (CALL, END_ALL, PROGRAM, SIGBUS, RemoteCase, begin, end,
 ORIGINAL = pathlib.Path(__file__).resolve().parents[2] / "examples/ioctl_client.py"
 
 
+FAIL_AT = "/sys/module/mitosis/parameters/test_fail_at"
+
+
 class Remote(RemoteCase):
+    """On modules that are loaded once for all of them."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.addClassCleanup(cls.unload)
+        cls.load()
+
+    def setUp(self):
+        self.addCleanup(self.end_all)
 
     def test_children_on_another_machine(self):
         start(self.owner, "parent", 73, "memory")
@@ -22,13 +35,17 @@ class Remote(RemoteCase):
         start(self.owner, "parent", 74, "fork")
         self.assertEqual(self.other.run(PROGRAM, "remote", 0, 74), (0, "child fine\n"))
 
-    def test_from_one_to_the_other_and_back(self):
-        parent = start(self.owner, "parent", 75, "again")
+    def test_from_one_to_the_other_and_back_and_on(self):
+        """Three hops; who prepares itself has all that it needs."""
+        parent = start(self.owner, "parent", 75, "twice")
         self.owner.must(CALL, "connect", 1, self.other.address)
         said = begin(self.other, "/run/hop", PROGRAM, "remote", 0, 75)
         self.assertTrue(said.startswith("prepared "), said)
-        self.owner.must("kill", "-9", parent)
-        self.assertEqual(self.owner.run(PROGRAM, "remote", 1, 76), (0, "child fine\n"))
+        end(self.owner, parent)
+        said = begin(self.owner, "/run/hop", PROGRAM, "remote", 1, 76)
+        self.assertTrue(said.startswith("prepared "), said)
+        self.other.must("sh", "-c", END_ALL)
+        self.assertEqual(self.other.run(PROGRAM, "remote", 0, 77), (0, "child fine\n"))
 
     def test_python(self):
         words = ("/usr/bin/python3", "-B", ORIGINAL)
@@ -88,6 +105,31 @@ class Remote(RemoteCase):
         self.assertEqual(self.other.run(CALL, "call", 8, 0), (0, "0 0\n"))
         self.assertEqual(self.other.run(CALL, "connect", 3, "nowhere")[0], 1)
 
+    def with_failing(self, machine, site):
+        """A resume with that site's allocation failing on one of the two: what is said, how many
+        sites there were."""
+        machine.must("sh", "-c", f"echo {site} > {FAIL_AT}")
+        said = self.other.run(PROGRAM, "remote", 0, 85)[1]
+        count = machine.must("sh", "-c", f"cat {FAIL_AT}; echo 0 > {FAIL_AT}")
+        return said, int(count)
+
+    def test_a_failing_allocation_at_each_site_of_both_ends(self):
+        start(self.owner, "parent", 85, "exit")
+        for machine in (self.other, self.owner):
+            # The first child of an owner makes more than those after it.
+            self.owner.must("sh", "-c", f"{CALL} reclaim 85")
+            start(self.owner, "parent", 85, "exit")
+            whole = self.with_failing(machine, 1000)[1]
+            self.assertGreater(whole, 3)
+            failed = 0
+            for site in range(1, whole + 1):
+                said, _ = self.with_failing(machine, site)
+                self.assertRegex(said, r"^(child fine|resume: .*)\n$")
+                failed += said.startswith("resume: ")
+            self.assertGreater(failed, 1)
+            self.assertEqual(self.other.run(PROGRAM, "remote", 0, 85), (0, "child fine\n"))
+        wait_until(self.other, f"{CALL} statistics | grep -q children=0")
+
     def test_frames_are_lost(self):
         start(self.owner, "parent", 82, "memory")
         self.cluster.switch.lose(0, 0.02)
@@ -99,6 +141,8 @@ class Remote(RemoteCase):
             self.cluster.switch.lose(1, 0)
 
     def test_the_owners_module_goes_while_peers_read(self):
+        self.unload()
+        self.load()  # which counts anew
         parent = start(self.owner, "pinned", 83, "memory")
         end(self.owner, parent)  # nothing there holds the module any more
         begun = [self.other.begin("sh", "-c", f"{PROGRAM} remote 0 83; echo status $?")

@@ -33,6 +33,15 @@ TEST_F(PeersTest, AWrongAddressDoesNotReplaceTheGoodOne) {
   EXPECT_TRUE(peers.ping(test::server_machine));
 }
 
+TEST_F(PeersTest, WhoIsGivenAnotherAddressIsCalledThere) {
+  ASSERT_TRUE(peers.connect(test::server_machine, server.address));
+  test::TestServer moved{service};
+  ASSERT_TRUE(peers.connect(test::server_machine, moved.address));
+  EXPECT_EQ(peers.book().find(test::server_machine)->text(), moved.address);
+  moved.server.reset();
+  EXPECT_FALSE(peers.ping(test::server_machine)) << "though one answers at the first address";
+}
+
 TEST_F(PeersTest, WhereNobodyAnswersYetSomebodyMayLater) {
   const std::string address = nowhere();
   EXPECT_EQ(peers.connect(test::server_machine, address).code(), Errc::machine_unreachable);

@@ -49,6 +49,11 @@ class QuickCalls {
     return call<std::uint64_t>(
         deadline, [&](auto& calls, Time by) { return calls.renew_lease(handler, generation, by); });
   }
+  /// The peer is elsewhere: the next call asks for its way anew.
+  void forget() {
+    const std::lock_guard lock(mutex_);
+    quick_.reset();
+  }
   /// Ends the call in progress, for good; the TCP client is closed by its owner.
   void close() {
     std::shared_ptr<DatagramCalls> ended;

@@ -38,7 +38,8 @@ class Peers {
   [[nodiscard]] const auth::Identity& identity() const noexcept { return identity_; }
 
   /// Calls another machine at this very address, then enters it: machine_unreachable,
-  /// authentication_failed. Where that fails, an address that is known already stays, while one
+  /// authentication_failed. Sessions to another address of it end, and the next call goes to this
+  /// one. Where that fails, an address that is known already stays, while one
   /// where nobody answers is entered if there was none: its agent may start later.
   Result<void> connect(MachineId machine, const std::string& address) {
     if (machine == identity_.machine) {
@@ -52,7 +53,9 @@ class Peers {
       if (silent && !book_.find(machine)) (void)book_.set(machine, address);
       return r;
     }
+    const auto before = book_.find(machine);
     if (auto r = book_.set(machine, address); !r) return r.error().in("connect");
+    if (before && before->text() != given.find(machine)->text()) clients(machine)->leave();
     return clients(machine)->calls.ping(tcp::deadline_in(call_ms));
   }
   /// Calls a machine that is known: machine_unknown, and as `connect`.
@@ -131,6 +134,14 @@ class Peers {
           fallback(peers.identity_, peers.book_, machine),
           rdma(peers.identity_, peers.book_, machine),
           quick(calls, machine, peers.datagrams_) {}
+    /// Their sessions end: the machine is at another address.
+    void leave() {
+      const Error why(Errc::connection_lost, "it was given another address");
+      for (rpc::Client* client : {&calls, &fallback, &rdma}) {
+        if (const auto session = client->session()) client->lost(session, why);
+      }
+      quick.forget();
+    }
     rpc::Client calls, fallback, rdma;
     rpc::QuickCalls<rpc::Client> quick;  ///< over the first one, or datagrams
   };

@@ -5,7 +5,6 @@
 #define MITOSIS_AGENT_H
 
 #include <linux/in.h>
-#include <linux/signal.h>
 
 #include "shim.h"
 
@@ -24,9 +23,6 @@ struct mitosis_socket* mitosis_socket_adopt(struct socket* accepted);
 void mitosis_socket_stop(struct mitosis_socket* socket);
 void mitosis_socket_close(struct mitosis_socket* socket);
 void mitosis_socket_patience(struct mitosis_socket* socket, unsigned int ms);
-// Around all that waits for a socket.
-void mitosis_signals_block(sigset_t* before);
-void mitosis_signals_restore(const sigset_t* before);
 
 // lanes.c: what reads one owner's pages, for all children that share it.
 struct mitosis_lane {

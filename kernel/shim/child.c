@@ -18,8 +18,10 @@ int mitosis_children_begin(void) {
   return ends ? 0 : -ENOMEM;
 }
 
-// No mapping is left; what they leave behind is waited for.
+// No mapping is left; what they leave behind is waited for, and then what memories that were ending
+// have put meanwhile.
 void mitosis_children_end(void) {
+  mmu_notifier_synchronize();
   mmu_notifier_synchronize();
   destroy_workqueue(ends);
 }
@@ -63,40 +65,57 @@ static struct mitosis_child* allocate(const struct mitosis_source* source,
   return child;
 }
 
+// Has it told of what becomes of `mm`, which is locked for writing. A signal would have the kernel
+// give up: only one that ends the caller does.
+static int join(struct mitosis_child* child, struct mm_struct* mm) {
+  sigset_t before;
+  int error;
+
+  if (!child->core || mitosis_fails()) return -ENOMEM;
+  mitosis_signals_block(&before);
+  error = __mmu_notifier_register(&child->notifier, mm);
+  mitosis_signals_restore(&before);
+  return error;
+}
+
 struct mitosis_child* mitosis_child_make(const struct mitosis_source* source,
                                          const void* descriptor, u64 bytes) {
   struct mitosis_cache* cache = NULL;
   struct mitosis_child* child;
   struct mitosis_name name;
+  int error;
 
   if (mitosis_core_cached()) {
     if (mitosis_core_name(descriptor, bytes, &name) == 0) cache = mitosis_cache_get(&name);
-    if (!cache) return NULL;
+    if (!cache) return ERR_PTR(-ENOMEM);
   }
   child = allocate(source, cache);
-  if (!child) return NULL;
+  if (!child) return ERR_PTR(-ENOMEM);
   child->core = mitosis_core_open(descriptor, bytes, child);
-  if (child->core && !mitosis_fails() && mmu_notifier_register(&child->notifier, current->mm) == 0)
-    return child;
+  mmap_write_lock(current->mm);
+  error = join(child, current->mm);
+  mmap_write_unlock(current->mm);
+  if (!error) return child;
   destroy(child);
-  return NULL;
+  return ERR_PTR(error);
 }
 
 // The process `mm` has just been forked from the child's. Both memories are locked for writing.
 struct mitosis_child* mitosis_child_fork(struct mitosis_child* child, struct mm_struct* mm) {
   struct mitosis_child* copy = allocate(&child->source, mitosis_cache_share(child->cache));
+  int error;
 
-  if (!copy) return NULL;
+  if (!copy) return ERR_PTR(-ENOMEM);
   copy->vvar_start = child->vvar_start;
   copy->vvar_pages = child->vvar_pages;
   memcpy(copy->vvar, child->vvar, sizeof(copy->vvar));
   mutex_lock(child->lock);
   copy->core = mitosis_core_fork(child->core, copy);
   mutex_unlock(child->lock);
-  if (copy->core && !mitosis_fails() && __mmu_notifier_register(&copy->notifier, mm) == 0)
-    return copy;
+  error = join(copy, mm);
+  if (!error) return copy;
   destroy(copy);
-  return NULL;
+  return ERR_PTR(error);
 }
 
 void mitosis_child_get(struct mitosis_child* child) {
@@ -104,11 +123,20 @@ void mitosis_child_get(struct mitosis_child* child) {
 }
 
 void mitosis_child_put(struct mitosis_child* child) {
-  if (!child || !atomic_long_dec_and_test(&child->users)) return;
-  // Before the module can go: what follows runs from a callback that its exit waits for.
-  mitosis_child_put(child->forked);
-  child->forked = NULL;
-  mmu_notifier_put(&child->notifier);
+  // A loop: there may be any number of generations.
+  while (child && atomic_long_dec_and_test(&child->users)) {
+    struct mitosis_child* const forked = xchg(&child->forked, NULL);
+
+    // Before the module can go: what follows runs from a callback that its exit waits for.
+    mmu_notifier_put(&child->notifier);
+    child = forked;
+  }
+}
+
+// A memory that ends forks no more. Its mappings may be gone before, and its last user go
+// meanwhile.
+static void release(struct mmu_notifier* notifier, struct mm_struct* mm) {
+  mitosis_child_put(xchg(&container_of(notifier, struct mitosis_child, notifier)->forked, NULL));
 }
 
 // Not to sleep in here.
@@ -147,6 +175,7 @@ static int invalidate(struct mmu_notifier* notifier, const struct mmu_notifier_r
 }
 
 static const struct mmu_notifier_ops notifier_operations = {
+    .release = release,
     .invalidate_range_start = invalidate,
     .free_notifier = free_notifier,
 };

@@ -27,15 +27,19 @@ static void open_mapping(struct vm_area_struct* vma) {
   if (vma->vm_mm != child->notifier.mm) {
     // A fork: all its mappings share one pager. `forked` is kept, so that its mm is no other's.
     if (!child->forked || child->forked->notifier.mm != vma->vm_mm) {
+      struct mitosis_child* forked = mitosis_child_fork(child, vma->vm_mm);
+
+      if (IS_ERR(forked)) {
+        pr_notice_ratelimited("a forked process has no pager and may get SIGBUS: error %ld\n",
+                              PTR_ERR(forked));
+        forked = NULL;
+      }
       mitosis_child_put(child->forked);
-      child->forked = mitosis_child_fork(child, vma->vm_mm);
+      child->forked = forked;
     }
     child = child->forked;
     vma->vm_private_data = child;  // null: what is missing there raises SIGBUS
-    if (!child) {
-      pr_notice_ratelimited("no memory for the pager of a forked process: it may get SIGBUS\n");
-      return;
-    }
+    if (!child) return;
   }
   mitosis_child_get(child);
 }

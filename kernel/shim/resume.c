@@ -5,8 +5,11 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/in.h>
+#include <linux/nsproxy.h>
+#include <linux/proc_ns.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/time_namespace.h>
 
 #include "shim.h"
 
@@ -40,6 +43,17 @@ static void note_vvar(struct mitosis_child* child, const struct mitosis_image* i
   mmap_read_unlock(mm);
 }
 
+// Another time namespace's has a page of its own there, which ends with that namespace.
+static bool has_machines_clock(void) {
+#ifdef CONFIG_TIME_NS
+  if (current->nsproxy->time_ns->ns.inum != PROC_TIME_INIT_INO) {
+    mitosis_refuse("resume: process %d is in a time namespace of its own\n", task_tgid_nr(current));
+    return false;
+  }
+#endif
+  return true;
+}
+
 // From here on there is no way back.
 static int become(struct mitosis_child* child, struct file* file,
                   const struct mitosis_image* image) {
@@ -71,7 +85,7 @@ static int resume(const struct mitosis_source* source, const void* descriptor, u
   void* xstate;
   int error;
 
-  if (!mitosis_is_alone("resume")) return -EOPNOTSUPP;
+  if (!mitosis_is_alone("resume") || !has_machines_clock()) return -EOPNOTSUPP;
   image = mitosis_zalloc(sizeof(*image));
   xstate = mitosis_zalloc(mitosis_xstate_bytes());
   error = -ENOMEM;
@@ -81,9 +95,12 @@ static int resume(const struct mitosis_source* source, const void* descriptor, u
   if (error) goto out;
   memcpy(xstate, image->xstate, image->xstate_bytes);
   image->xstate = xstate;
-  error = -ENOMEM;
   child = mitosis_child_make(source, descriptor, bytes);
-  if (!child) goto out;
+  error = PTR_ERR_OR_ZERO(child);
+  if (error) {
+    child = NULL;
+    goto out;
+  }
   note_vvar(child, image);
   file = mitosis_fails() ? ERR_PTR(-ENOMEM)
                          : anon_inode_getfile("[mitosis]", &mitosis_child_file, child, O_RDWR);

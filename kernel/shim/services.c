@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
-// The kernel's memory and clock, for the C++, and memory for the shim. World: kernel.
+// The kernel's memory and clock, for the C++; memory and signals for the shim. World: kernel.
 #include <linux/ktime.h>
 #include <linux/log2.h>
 #include <linux/moduleparam.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/stacktrace.h>
@@ -120,4 +121,18 @@ void mitosis_shim_free_pages(void* memory, mitosis_u64 pages) {
 
 mitosis_u64 mitosis_shim_now(void) {
   return ktime_get_ns();
+}
+
+// -- signals -------------------------------------------------------------------------------------
+
+void mitosis_signals_block(sigset_t* before) {
+  sigset_t all_but_the_end;
+
+  siginitsetinv(&all_but_the_end, sigmask(SIGKILL));
+  sigprocmask(SIG_BLOCK, &all_but_the_end, before);
+}
+void mitosis_signals_restore(const sigset_t* before) {
+  sigset_t mask = *before;
+
+  sigprocmask(SIG_SETMASK, &mask, NULL);
 }

@@ -11,6 +11,7 @@
 #include <linux/mutex.h>
 #include <linux/printk.h>
 #include <linux/rwsem.h>
+#include <linux/signal.h>
 #include <linux/workqueue.h>
 
 #include <mitosis/fork/kernel/boundary.h>
@@ -28,6 +29,9 @@ void* mitosis_zalloc_virtual(size_t bytes);  // page by page
 void mitosis_free(void* memory);             // of either
 // Whether an allocation that is not made by the functions above shall fail here: tests count sites.
 bool mitosis_fails(void);
+// Around what a process's signals would cut short: all but SIGKILL.
+void mitosis_signals_block(sigset_t* before);
+void mitosis_signals_restore(const sigset_t* before);
 
 // statistics.c: one atomic a field of struct mitosis_statistics.
 enum { MITOSIS_COUNTERS = sizeof(struct mitosis_statistics) / sizeof(u64) };
@@ -205,10 +209,10 @@ struct mitosis_child {
   u64 vvar_pages;
   unsigned long vvar[MITOSIS_MAX_VVAR_PAGES];  // frames; 0: none
 };
-// Takes references of its own. Registered with the caller's memory; null: no memory.
+// Takes references of its own. Registered with the caller's memory; else an error in the pointer.
 struct mitosis_child* mitosis_child_make(const struct mitosis_source* source,
                                          const void* descriptor, u64 bytes);
-// That of a process which has just been forked; both memories are locked for writing.
+// That of a process which has just been forked; both memories are locked for writing. As above.
 struct mitosis_child* mitosis_child_fork(struct mitosis_child* child, struct mm_struct* mm);
 int mitosis_children_begin(void);
 void mitosis_children_end(void);

@@ -23,19 +23,6 @@ struct mitosis_socket {
   unsigned long end;  // of what is in progress, in jiffies
 };
 
-// A process's other signals are not for us: they would cut every wait short.
-void mitosis_signals_block(sigset_t* before) {
-  sigset_t all_but_the_end;
-
-  siginitsetinv(&all_but_the_end, sigmask(SIGKILL));
-  sigprocmask(SIG_BLOCK, &all_but_the_end, before);
-}
-void mitosis_signals_restore(const sigset_t* before) {
-  sigset_t mask = *before;
-
-  sigprocmask(SIG_SETMASK, &mask, NULL);
-}
-
 void mitosis_socket_patience(struct mitosis_socket* s, unsigned int ms) {
   s->end = jiffies + msecs_to_jiffies(ms);
 }

@@ -206,23 +206,27 @@ static struct mitosis_entry entry_of(const struct mitosis_prepared* p) {
 }
 
 int mitosis_prepared_list(struct mitosis_list* list) {
-  struct mitosis_entry __user* to = u64_to_user_ptr(list->entries);
   const struct mitosis_prepared* prepared;
+  struct mitosis_entry* entries;
   unsigned long handler;
-  int error = 0;
+  u32 room, written = 0;
+  int error;
 
   list->count = 0;
   strscpy_pad(list->policy, mitosis_core_policy(), sizeof(list->policy));
   mutex_lock(&table_lock);
+  xa_for_each(&table, handler, prepared) list->count += mitosis_prepared_is_ours(prepared);
+  room = min(list->room, list->count);
+  entries = mitosis_zalloc(room * sizeof(*entries));
   xa_for_each(&table, handler, prepared) {
-    struct mitosis_entry entry;
-
-    if (error || !mitosis_prepared_is_ours(prepared)) continue;
-    entry = entry_of(prepared);
-    if (list->count < list->room && copy_to_user(&to[list->count], &entry, sizeof(entry)))
-      error = -EFAULT;
-    list->count++;
+    if (entries && written < room && mitosis_prepared_is_ours(prepared))
+      entries[written++] = entry_of(prepared);
   }
   mutex_unlock(&table_lock);
+  error = entries ? 0 : -ENOMEM;
+  // Not under the lock: the caller's memory may be long in coming.
+  if (!error && copy_to_user(u64_to_user_ptr(list->entries), entries, written * sizeof(*entries)))
+    error = -EFAULT;
+  mitosis_free(entries);
   return error;
 }

@@ -48,6 +48,31 @@ class Forks(ModuleCase):
         self.assertEqual(self.resume(74), (0, "child fine\n"))
         end(self.machine, parent)
 
+    def test_generations_of_forks_leave_nothing(self):
+        parent = start(self.machine, "parent", 88, "generations")
+        self.machine.must("rm", "-f", "/run/go")
+        said = begin(self.machine, "/run/many", "sh", "-c", f"{PROGRAM} child 88; echo status $?")
+        self.assertEqual(said, "child waits\n")
+        # The first, and what it has of its latest fork; what ends, ends a little later.
+        wait_until(self.machine, f"{CALL} statistics | grep -q 'children=[12] '")
+        self.machine.must("touch", "/run/go")
+        self.assertEqual(end_of(self.machine, "/run/many"), "status 0\n")
+        wait_until(self.machine, f"{CALL} statistics | grep -q 'children=0 '")
+        end(self.machine, parent)
+
+    def test_a_child_forks_among_signals(self):
+        parent = start(self.machine, "parent", 89, "signals")
+        self.assertEqual(self.resume(89), (0, "child fine\n"))
+        end(self.machine, parent)
+
+    def test_a_time_namespace_is_refused_by_name(self):
+        parent = start(self.machine, "parent", 90, "memory")
+        self.assertEqual(self.machine.run("unshare", "--time", "--fork", PROGRAM, "child", 90),
+                         (1, "resume: Operation not supported\n"))
+        self.assertIn("is in a time namespace", kernel_module.log(self.machine)[-1])
+        self.assertEqual(self.resume(90), (0, "child fine\n"))
+        end(self.machine, parent)
+
     def test_a_child_changes_its_memory(self):
         parent = start(self.machine, "parent", 75, "change")
         self.assertEqual(self.resume(75), (0, "child fine\n"))

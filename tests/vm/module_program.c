@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@ enum { NIL = 0, PREPARE = 4, RESUME_LOCAL = 5, RESUME_REMOTE = 6, PREPARE_PING =
 struct resume_remote_req {
   unsigned int machine_id, handler_id;
 };
+enum { GENERATIONS = 100, SIGNALLED_FORKS = 100 };
 enum { PAGE = 4096, HEAP_BYTES = 200 * PAGE, BYTES = 1000 * PAGE };
 
 static unsigned char global_bytes[64 * PAGE];
@@ -129,6 +131,49 @@ static unsigned grow_stack(unsigned levels) {
   return levels == 0 ? 0 : grow_stack(levels - 1) + (here[0] == here[PAGE]);
 }
 
+// Each generation ends once it has forked the next; the last one still gets the first's memory.
+static int many_generations(void) {
+  int ends[2];
+  char told = 0;
+  if (pipe(ends) != 0) return fail("pipe");
+  const pid_t pid = fork();
+  if (pid == 0) {
+    for (int i = 0; i < GENERATIONS; ++i) {
+      if (fork() != 0) _exit(0);
+    }
+    told = differs(mapped_bytes, BYTES, 14) ? 'n' : 'y';
+    _exit(write(ends[1], &told, 1) != 1);
+  }
+  close(ends[1]);
+  if (pid < 0 || read(ends[0], &told, 1) != 1 || told != 'y') return fail("the last generation");
+  return waitpid(pid, NULL, 0) == pid ? 0 : fail("the first generation");
+}
+
+static void pass(int number) {
+  (void)number;
+}
+
+// A signal comes at many moments of a fork.
+static int fork_among_signals(void) {
+  const struct itimerval never = {{0, 0}, {0, 0}};
+  struct sigaction action = {.sa_flags = SA_RESTART};
+  action.sa_handler = pass;
+  if (sigaction(SIGALRM, &action, NULL) != 0) return fail("sigaction");
+  for (int i = 0; i < SIGNALLED_FORKS; ++i) {
+    int status = -1;
+    const struct itimerval soon = {{0, 0}, {0, 50 + 50 * i}};
+    if (setitimer(ITIMER_REAL, &soon, NULL) != 0) return fail("setitimer");
+    const pid_t pid = fork();
+    setitimer(ITIMER_REAL, &never, NULL);
+    if (pid == 0) {
+      const int at = i * 9 * PAGE;  // of a page that the parent has not
+      _exit(mapped_bytes[at] != byte_of((size_t)at, 14));
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) return fail("a fork's memory");
+  }
+  return 0;
+}
+
 // Anonymous memory's semantics, of pages that were fetched and of others.
 static int change_memory(void) {
   volatile unsigned char* mapped = mapped_bytes;
@@ -205,7 +250,8 @@ static int parent(int device, unsigned number, unsigned long handler, const char
     if (!stays) return 0;
     for (;;) pause();
   }
-  if (strcmp(what, "wait") == 0 ||
+  if (strcmp(what, "generations") == 0 && many_generations() != 0) return 1;
+  if (strcmp(what, "wait") == 0 || strcmp(what, "generations") == 0 ||
       strcmp(what, "waits elsewhere") == 0) {  // with most of its memory still at the parent
     say("child waits");
     while (access("/run/go", F_OK) != 0) usleep(20000);
@@ -223,6 +269,7 @@ static int parent(int device, unsigned number, unsigned long handler, const char
   }
   int wrong = kept != real * 3.0 ? fail("floating point") : 0;
   if (strcmp(what, "fork") == 0) wrong |= fork_and_check();
+  if (strcmp(what, "signals") == 0) wrong |= fork_among_signals();
   if (strcmp(what, "change") == 0) wrong |= change_memory();
   const int elsewhere = strstr(what, "elsewhere") != NULL;  // where there is no module
   if (elsewhere || strcmp(what, "memory") == 0 || strcmp(what, "wait") == 0 || hops != 0) {

@@ -5,8 +5,10 @@
 
 #include <mitosis/fork/user/agent/options.hpp>
 
+#include <chrono>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "command.hpp"
@@ -109,20 +111,42 @@ void add_options(CLI::App& app, AgentArguments& arguments) {
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "off"}));
 }
 
-/// What CLI11 does not check by itself: the file, and options that one of the two must give.
+/// With less no page of another machine would come in time.
+constexpr std::chrono::milliseconds shortest_page_deadline{10};
+
+/// What CLI11 does not check by itself: the file, options that one of the two must give, and what
+/// does not go together.
 void finish(CLI::App& app, AgentArguments& arguments) {
   if (!arguments.config.empty()) apply_config(app, arguments.config);
   if (app.get_option("--machine")->count() == 0) throw CLI::RequiredError("--machine");
   arguments.agent.verbs = arguments.fabric == "verbs";
   const agent::AgentOptions& o = arguments.agent;
-  if (!o.verbs && (!o.device.empty() || o.gid >= 0 || !o.pool_socket.empty())) {
-    throw CLI::ValidationError("--device, --gid and --pool-socket", "are of --fabric verbs");
+  const std::pair<const char*, bool> of_verbs[] = {{"--device", !o.device.empty()},
+                                                   {"--gid", o.gid >= 0},
+                                                   {"--rdma-cm", o.rdma_cm},
+                                                   {"--pool-socket", !o.pool_socket.empty()}};
+  for (const auto& [name, given] : of_verbs) {
+    if (given && !o.verbs) throw CLI::ValidationError(name, "is of --fabric verbs");
+  }
+  if (o.page_deadline < shortest_page_deadline) {
+    throw CLI::ValidationError("--page-deadline", "is 10ms or more: pages come from afar");
+  }
+  if (o.lease.count() == 0) {
+    throw CLI::ValidationError("--lease", "is more than 0: nobody could use what is prepared");
+  }
+  if (o.advertise.find_last_not_of('0') == o.advertise.rfind(':') && !o.advertise.empty()) {
+    throw CLI::ValidationError("--advertise", "has no port that others could call");
   }
   for (const std::string& text : arguments.peers) {
     auto peer = parse_peer(text);
     if (!peer) throw CLI::ValidationError("--peer", describe(peer.error()));
     if (peer->first == arguments.agent.machine) {
       throw CLI::ValidationError("--peer", "`" + text + "` is this machine itself (--machine)");
+    }
+    for (const auto& [machine, address] : arguments.agent.peers) {
+      if (machine != peer->first) continue;
+      throw CLI::ValidationError("--peer", "`" + text + "`: that machine is at " + address +
+                                               " already; it has one address");
     }
     arguments.agent.peers.push_back(std::move(*peer));
   }
@@ -144,6 +168,11 @@ Command add_agent(CLI::App& root) {
             finish(*app, *arguments);
             spdlog::set_default_logger(spdlog::stderr_color_mt("mitosis"));
             spdlog::set_level(spdlog::level::from_str(arguments->log_level));
+            if (!arguments->agent.peers.empty() && arguments->agent.secret_file.empty()) {
+              spdlog::warn(
+                  "--peer without --secret-file: no other machine is served, and none "
+                  "that has a secret answers");
+            }
             return agent::run_agent(arguments->agent);
           }};
 }

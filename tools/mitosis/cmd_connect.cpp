@@ -46,7 +46,9 @@ Command add_connect(CLI::App& root) {
   add_parsed(*app, "ADDRESS", arguments->request.address, parse_address, "where its agent listens")
       ->type_name("HOST:PORT")
       ->required();
-  app->add_option("--nic", arguments->request.nic, "this machine's network card to use, by number")
+  app->add_option(
+         "--nic", arguments->request.nic,
+         "taken as the original's connector gives it, and ignored: the agent's --device chooses")
       ->capture_default_str()
       ->type_name("N");
   add_socket(*app, arguments->socket);

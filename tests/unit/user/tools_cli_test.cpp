@@ -95,6 +95,12 @@ TEST(Cli, WrongUsageIsTwoAndNamesTheArgument) {
       {{"agent", "-m", "1", "--policy", "rc+fast"}, "`fast`"},
       {{"agent", "-m", "1", "--policy", "dct+prefetch512"}, "prefetch127"},
       {{"agent", "-m", "1", "--peer", "1=10.0.0.1:7411"}, "this machine itself"},
+      {{"agent", "-m", "1", "--peer", "2=a:1", "--peer", "2=b:1"}, "`2=b:1`"},
+      {{"agent", "-m", "1", "--rdma-cm"}, "--rdma-cm: is of --fabric verbs"},
+      {{"agent", "-m", "1", "--gid", "0"}, "--gid: is of --fabric verbs"},
+      {{"agent", "-m", "1", "--page-deadline", "9ms"}, "--page-deadline"},
+      {{"agent", "-m", "1", "--lease", "0s"}, "--lease"},
+      {{"agent", "-m", "1", "--advertise", "10.0.0.1:0"}, "--advertise"},
       {{"demo", "--policy", "quick"}, "`quick`"},
       {{"prepare", "--pid", "1", "--handler", "7", "--policy", "quick"}, "`quick`"},
       {{"resume", "1", "73", "--policy", "quick"}, "`quick`"},
@@ -152,6 +158,34 @@ TEST(Cli, AnAgentThatMayOpenTooFewFilesDoesNotStart) {
   EXPECT_EQ(outcome.status, 1);
   EXPECT_TRUE(contains(outcome.err, "raise `ulimit -Hn`")) << outcome.err;
   EXPECT_NE(::access(dir->file("ready").c_str(), F_OK), 0);
+}
+
+TEST(Cli, AnAgentRemovesNothingThatIsNotItsSocket) {
+  if (::geteuid() != 0) GTEST_SKIP() << "an agent needs root";
+  auto dir = testbed::TempDir::create("mitosis-test");
+  ASSERT_TRUE(dir);
+  const std::string there = dir->file("there");
+  std::ofstream(there) << "of somebody\n";
+  const auto start = [&](std::vector<std::string> options) {
+    const std::vector<std::string> first = {"agent", "-m", "1", "--listen", "127.0.0.1:0"};
+    options.insert(options.begin(), first.begin(), first.end());
+    return run_command(std::move(options));
+  };
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{"--socket", there}, "another --socket"},
+      {{"--socket", dir->file("socket"), "--fabric", "verbs", "--pool-socket", there},
+       "another --pool-socket"},
+      {{"--socket", dir->file("socket"), "--fabric", "verbs", "--pool-socket", dir->file("socket")},
+       "is the agent's own (--socket)"},
+  };
+  for (const auto& [options, named] : cases) {
+    const Outcome refused = start(options);
+    EXPECT_EQ(refused.status, 1) << refused.err;
+    EXPECT_TRUE(contains(refused.err, named)) << refused.err;
+  }
+  std::string kept;
+  std::getline(std::ifstream(there), kept);
+  EXPECT_EQ(kept, "of somebody");
 }
 
 TEST(Cli, APrepareThatFailsLeavesTheKeyFileAsItWas) {

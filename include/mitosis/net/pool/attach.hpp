@@ -62,7 +62,7 @@ struct AttachPacket {
 }
 
 /// The pool's side: where processes attach. Who may is who may write to that socket, by the umask
-/// root alone in general. address_in_use: another pool serves there.
+/// root alone in general. invalid_argument: another program serves there, or it is no socket.
 [[nodiscard]] inline Result<UniqueFd> listen_at(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -82,9 +82,10 @@ struct AttachPacket {
     const bool answered =
         ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
     if (answered || errno != ECONNREFUSED || !S_ISSOCK(there.st_mode)) {
-      const char* const what = S_ISSOCK(there.st_mode) ? ": another pool serves there"
+      const char* const what = S_ISSOCK(there.st_mode) ? ": another program serves there"
                                                        : ": is there already, and no socket";
-      return Error(Errc::address_in_use, (path + what).c_str()).in("start a connection pool");
+      return Error(Errc::invalid_argument, (path + what + "; give another --pool-socket").c_str())
+          .in("start a connection pool");
     }
     ::unlink(path.c_str());
   }

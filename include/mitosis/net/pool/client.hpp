@@ -254,7 +254,8 @@ inline Result<Pool> Pool::attach(const std::string& socket_path, std::size_t dat
   if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     return errno == EACCES
                ? failed(Errc::missing_privilege, "only who may write to it may attach", errno)
-               : failed(Errc::agent_not_running, "no connection pool", errno);
+               : failed(Errc::agent_not_running, "no connection pool, which `--fabric verbs` has",
+                        errno);
   }
   Result<UniqueFd> memory = make_area(data_at + data_bytes);
   if (!memory.ok()) return memory.error();
@@ -273,7 +274,8 @@ inline Result<Pool> Pool::attach(const std::string& socket_path, std::size_t dat
   AttachPacket answer;
   if (Result<void> came = receive_attach(socket.get(), answer, tcp::deadline_in(10'000));
       !came.ok()) {
-    return came.error();
+    return failed(came.code(),
+                  "no pool of this version; its socket is pool.sock beside the agent's", 0);
   }
   if (answer.said.status != Errc::ok) return failed(answer.said.status, "refused", 0);
   if (!answer.fds[0] || !answer.fds[1]) return failed(Errc::bad_message, "no descriptors came", 0);

@@ -94,15 +94,26 @@ inline Result<void> make_folder_of(const std::string& path, const char* option) 
   return Error(Errc::system_call_failed, what.c_str(), err).in("start the agent");
 }
 
-/// Removes the socket of an agent that died; one that still runs is left alone. What is left of a
-/// killed one is waited for, as its guard, which ends its children.
+/// Removes the socket of an agent that died; one that still runs is left alone, as is whatever else
+/// is there. What is left of a killed one is waited for, as its guard, which ends its children.
 inline Result<UniqueFd> open_local_socket(const std::string& path) {
   if (auto r = make_folder_of(path, "--socket"); !r) return r.error();
+  const auto refused = [&path](const char* why) {
+    return Error(Errc::invalid_argument, (path + why + "; give another --socket").c_str())
+        .in("start the agent");
+  };
+  struct stat there {};
+  if (::lstat(path.c_str(), &there) == 0 && !S_ISSOCK(there.st_mode)) {
+    return refused(": is there already, and no socket");
+  }
   const auto until = std::chrono::steady_clock::now() + 2 * Keeper::stop_deadline;
-  while (const auto other = local::connect(path, std::chrono::milliseconds(200))) {
-    if (agent_answers(*other) || std::chrono::steady_clock::now() > until) {
-      return Error(Errc::invalid_argument, (path + ": another agent listens there").c_str())
-          .in("start the agent");
+  while (true) {
+    const auto other = local::connect(path, std::chrono::milliseconds(200));
+    if (other.code() == Errc::agent_not_running) break;  // none, or a dead one's
+    if (other.code() == Errc::system_call_failed) return refused(": another program listens there");
+    if (!other && other.code() != Errc::timed_out) return other.error();
+    if ((other && agent_answers(*other)) || std::chrono::steady_clock::now() > until) {
+      return refused(": another agent listens there");
     }
     (void)::usleep(20'000);  // nothing tells of its end
   }
@@ -194,6 +205,16 @@ inline int serve_machine(const AgentOptions& options) {
       return fail(Error(Errc::limit_exceeded, about.c_str()).in("start the agent"));
     }
   }
+  const std::string pool_path =
+      options.pool_socket.empty()
+          ? options.socket.substr(0, options.socket.rfind('/') + 1) + "pool.sock"
+          : options.pool_socket;
+  if (options.verbs && pool_path == options.socket) {
+    const std::string about = pool_path +
+                              ": is the agent's own (--socket); give another "
+                              "--pool-socket";
+    return fail(Error(Errc::invalid_argument, about.c_str()).in("start a connection pool"));
+  }
   auto device = detail::open_device();
   if (!device) return fail(device.error());
   auto table = StateTable::create();
@@ -205,10 +226,6 @@ inline int serve_machine(const AgentOptions& options) {
   auto socket = detail::open_local_socket(options.socket);
   if (!socket) return fail(socket.error());
   UniqueFd pool_socket;
-  const std::string pool_path =
-      options.pool_socket.empty()
-          ? options.socket.substr(0, options.socket.rfind('/') + 1) + "pool.sock"
-          : options.pool_socket;
   UniqueFd images;
   if (options.verbs) {
     auto opened = detail::open_pool_socket(pool_path);

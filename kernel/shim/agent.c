@@ -50,8 +50,11 @@ int mitosis_agent_ping(const struct sockaddr_in* to, u32 machine) {
   return error;
 }
 
+// No more than once a second, whatever the agent says.
 static unsigned long renewal_in(const struct mitosis_agent* a) {
-  return msecs_to_jiffies(min_t(u64, a->fetched.lease_ms, 3600 * MSEC_PER_SEC) / RENEWALS);
+  const u64 lease_ms = min_t(u64, a->fetched.lease_ms, 3600 * MSEC_PER_SEC);
+
+  return max_t(unsigned long, HZ, msecs_to_jiffies(lease_ms / RENEWALS));
 }
 
 // One that fails is tried again the next time.

@@ -33,9 +33,9 @@ static bool note(struct mitosis_capture* c, unsigned long first, unsigned long e
   return true;
 }
 
-// Whether others write there, wherever the parent's own writes go.
+// Whether others write there, or to its file, though the parent may not.
 static bool is_shared(const struct vm_area_struct* vma) {
-  return (vma->vm_flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE);
+  return vma->vm_flags & VM_MAYSHARE;
 }
 
 // Of an entry without a page to take: whether one must be brought.

@@ -14,11 +14,23 @@ void mitosis_remote_on_read(struct ib_cq* cq, struct ib_wc* wc) {
   complete(&r->read);
 }
 
+// Until the batch has ended. Who is to die waits on, for what is on its way has his addresses:
+// others keep the connection. 0, -EINTR, or why it is to be stopped.
+static int wait_for_batch(struct mitosis_remote* r) {
+  const unsigned long end = jiffies + msecs_to_jiffies(MITOSIS_WAIT_MS);
+  long left = wait_for_completion_killable_timeout(&r->read, msecs_to_jiffies(MITOSIS_WAIT_MS));
+  const bool killed = left < 0;
+
+  if (killed) left = wait_for_completion_timeout(&r->read, max(1l, (long)(end - jiffies)));
+  if (left == 0) return -ETIMEDOUT;
+  if (r->read_error) return r->read_error;
+  return killed ? -EINTR : 0;
+}
+
 // The first `count` requests: one doorbell, one wait.
 static int read_batch(struct mitosis_remote* r, unsigned int count) {
   const struct ib_send_wr* bad;
   unsigned int i;
-  long left;
   int error;
 
   if (READ_ONCE(r->broken)) return -EIO;
@@ -36,10 +48,8 @@ static int read_batch(struct mitosis_remote* r, unsigned int count) {
   r->read_error = 0;
   mitosis_count(doorbells);
   error = ib_post_send(r->id->qp, &r->requests[0].wr, &bad);
-  left =
-      error ? 0 : wait_for_completion_killable_timeout(&r->read, msecs_to_jiffies(MITOSIS_WAIT_MS));
-  if (!error) error = left < 0 ? -EINTR : left == 0 ? -ETIMEDOUT : r->read_error;
-  if (error) mitosis_remote_stop(r);
+  if (!error) error = wait_for_batch(r);
+  if (error && error != -EINTR) mitosis_remote_stop(r);
   return error;
 }
 

@@ -106,7 +106,8 @@ static int resume(const struct mitosis_source* source, const void* descriptor, u
                          : anon_inode_getfile("[mitosis]", &mitosis_child_file, child, O_RDWR);
   error = PTR_ERR_OR_ZERO(file);
   if (error) goto out;
-  error = become(child, file, image);
+  error = mitosis_restore_fpu(image);
+  if (!error) error = become(child, file, image);
   fput(file);
 out:
   mitosis_child_put(child);

@@ -37,6 +37,9 @@ static void end(struct work_struct* work) {
   struct mitosis_connection* c = container_of(work, struct mitosis_connection, end);
   struct rdma_cm_id* id = c->id;
 
+  rdma_lock_handler(id);  // no event finds it from here on
+  id->context = NULL;
+  rdma_unlock_handler(id);
   cancel_work_sync(&c->serve);
   mutex_lock(&connections_lock);
   list_del(&c->entry);

@@ -178,7 +178,10 @@ int mitosis_capture_files(struct mitosis_image* image, int** files);
 // Whether an image of another machine can be restored on this one: 0, -ENOMEM, or -EINVAL, and the
 // log says why.
 int mitosis_state_check(const struct mitosis_image* image);
-// Its `xstate` has all of mitosis_xstate_bytes.
+// First, before the caller's memory goes; after an error its FPU is as it was. The image's `xstate`
+// has all of mitosis_xstate_bytes; what is not told is initial.
+int mitosis_restore_fpu(const struct mitosis_image* image);
+// All else, once the memory is mapped.
 void mitosis_restore_state(const struct mitosis_image* image);
 
 // child.c: an address space whose pages come from a parent's.

@@ -30,7 +30,9 @@ void mitosis_socket_patience(struct mitosis_socket* s, unsigned int ms) {
 // Pages may be asked for while the caller itself sends, or frees memory.
 static void tune(struct sock* sk) {
   sk->sk_allocation = GFP_NOFS;
-  sk->sk_use_task_frag = false;
+#ifdef MITOSIS_HAS_TASK_FRAG
+  sk->sk_use_task_frag = false;  // older ones go by sk_allocation alone
+#endif
   tcp_sock_set_nodelay(sk);
   sock_set_keepalive(sk);
   tcp_sock_set_keepidle(sk, KEEP_IDLE_SECONDS);
@@ -122,6 +124,10 @@ int mitosis_shim_receive(struct mitosis_socket* s, void* into, mitosis_size coun
   return transfer(s, false, into, count);
 }
 
+void mitosis_shim_go_on(struct mitosis_socket* s) {
+  mitosis_socket_patience(s, MITOSIS_CALL_MS);
+}
+
 // TCP's own probes find a peer that is gone.
 int mitosis_shim_wait(struct mitosis_socket* s) {
   u8 first;
@@ -144,5 +150,5 @@ void mitosis_shim_random(void* into, mitosis_size bytes) {
 }
 
 void mitosis_shim_say(const char* why) {
-  mitosis_refuse("%s\n", why);
+  mitosis_refuse("%*pE\n", (int)strlen(why), why);  // a peer may have chosen it
 }

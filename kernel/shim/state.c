@@ -128,16 +128,18 @@ int mitosis_state_check(const struct mitosis_image* image) {
   return -EINVAL;
 }
 
-// `xstate` has the room of the whole standard format; what is not told is initial.
-static void restore_fpu(const void* xstate) {
+int mitosis_restore_fpu(const struct mitosis_image* image) {
   struct fpu_guest fpu = own_fpu();
   u32 protection_keys;
+  int error;
 
   kernel_fpu_begin();  // from now on what is in memory counts
-  fpu_copy_uabi_to_guest_fpstate(&fpu, xstate, current->thread.fpu.fpstate->user_xfeatures,
-                                 &protection_keys);
+  error = fpu_copy_uabi_to_guest_fpstate(
+      &fpu, image->xstate, current->thread.fpu.fpstate->user_xfeatures, &protection_keys);
   current->thread.fpu.last_cpu = -1;  // nor what this CPU has still loaded
   kernel_fpu_end();
+  if (error) mitosis_refuse("resume: this processor does not take its extended state\n");
+  return error;
 }
 
 static void restore_registers(const u64* words) {
@@ -214,7 +216,6 @@ void mitosis_restore_state(const struct mitosis_image* image) {
 
   restore_mm(image);
   restore_signals(image);
-  restore_fpu(image->xstate);
   restore_registers((const u64*)t->registers);
   current->sas_ss_sp = t->altstack_base;
   current->sas_ss_size = t->altstack_bytes;

@@ -30,6 +30,7 @@ static _Thread_local unsigned char thread_bytes[8 * PAGE];
 static unsigned char* heap_bytes;
 static unsigned char* mapped_bytes;
 static unsigned char* shared_bytes;
+static const unsigned char* file_bytes;  // which may only be read
 
 static volatile int argument_count;
 
@@ -66,6 +67,19 @@ static void fill_all(unsigned char* on_stack, size_t stack_bytes, unsigned seed)
   fill(mapped_bytes, BYTES, seed + 4);
   fill(shared_bytes, 16 * PAGE, seed + 5);
 }
+// One page of a file that has no name any more; its descriptor, or -1.
+static int map_file(unsigned seed) {
+  char name[] = "/dev/shm/module_programXXXXXX";
+  unsigned char page[PAGE];
+  const int file = mkstemp(name), reader = open(name, O_RDONLY);
+  unlink(name);
+  fill(page, sizeof page, seed);
+  if (write(file, page, sizeof page) != sizeof page) return -1;
+  file_bytes = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, reader, 0);
+  close(reader);
+  return file_bytes == MAP_FAILED ? -1 : file;
+}
+
 static int check_all(const unsigned char* on_stack, size_t stack_bytes, unsigned seed) {
   if (differs(on_stack, stack_bytes, seed)) return fail("the stack");
   if (differs(global_bytes, sizeof global_bytes, seed + 1)) return fail("globals");
@@ -234,6 +248,8 @@ static int parent(int device, unsigned number, unsigned long handler, const char
   shared_bytes = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (heap_bytes == NULL || mapped_bytes == MAP_FAILED || shared_bytes == MAP_FAILED) return 1;
   fill_all(on_stack, sizeof on_stack, 10);
+  const int file = map_file(16);
+  if (file < 0) return 1;
   const volatile double kept = real * 3.0;
   pthread_t thread;
   if (strcmp(what, "threads") == 0) pthread_create(&thread, NULL, waits, NULL);
@@ -245,6 +261,7 @@ static int parent(int device, unsigned number, unsigned long handler, const char
   }
   if (result == 0) {
     fill_all(on_stack, sizeof on_stack, 90);
+    if (pwrite(file, on_stack, PAGE, 0) != PAGE) return 1;
     printf("prepared %d%s\n", (int)getpid(), key_text);
     fflush(stdout);
     if (!stays) return 0;
@@ -268,6 +285,7 @@ static int parent(int device, unsigned number, unsigned long handler, const char
     }
   }
   int wrong = kept != real * 3.0 ? fail("floating point") : 0;
+  if (differs(file_bytes, PAGE, 16)) wrong |= fail("a file that may only be read");
   if (strcmp(what, "fork") == 0) wrong |= fork_and_check();
   if (strcmp(what, "signals") == 0) wrong |= fork_among_signals();
   if (strcmp(what, "change") == 0) wrong |= change_memory();

@@ -73,8 +73,10 @@ int call(mitosis_socket* socket, std::uint64_t number, const Request& request,
 
 namespace detail {
 
-inline int receive_parts(Wire& wire, std::uint64_t number, std::uint8_t* into,
+/// A big descriptor may take as long as it goes on: each `max_part` has a call's time.
+inline int receive_parts(mitosis_socket* socket, std::uint64_t number, std::uint8_t* into,
                          std::uint64_t total) noexcept {
+  Wire wire(socket);
   for (std::uint64_t at = 0; at < total;) {
     wire::FrameHeader header;
     std::uint8_t raw[block_head_bytes];
@@ -93,6 +95,7 @@ inline int receive_parts(Wire& wire, std::uint64_t number, std::uint8_t* into,
     }
     error = wire.receive_bytes(into + at, head.bytes);
     if (error != 0) return error;
+    if (at / rpc::max_part != (at + head.bytes) / rpc::max_part) mitosis_shim_go_on(socket);
     at += head.bytes;
   }
   return 0;
@@ -109,8 +112,7 @@ inline int query(mitosis_socket* socket, std::uint64_t number, HandlerId handler
   if (head.total_bytes == 0 || head.total_bytes > rpc::max_descriptor) return -errno_protocol;
   auto* bytes = static_cast<std::uint8_t*>(mitosis_shim_allocate(head.total_bytes));
   if (bytes == nullptr) return -errno_no_memory;
-  Wire wire(socket);
-  error = detail::receive_parts(wire, number, bytes, head.total_bytes);
+  error = detail::receive_parts(socket, number, bytes, head.total_bytes);
   if (error != 0) {
     mitosis_shim_free(bytes);
     return error;

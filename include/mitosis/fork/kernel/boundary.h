@@ -120,6 +120,8 @@ void mitosis_shim_read(struct mitosis_child* child, struct mitosis_read* reads, 
 struct mitosis_socket;
 int mitosis_shim_send(struct mitosis_socket* socket, const void* bytes, mitosis_size count);
 int mitosis_shim_receive(struct mitosis_socket* socket, void* into, mitosis_size count);
+// What is received from now on has the time of a call anew.
+void mitosis_shim_go_on(struct mitosis_socket* socket);
 void mitosis_shim_random(void* into, mitosis_size bytes);
 // HMAC-SHA512 under the cluster's key, as far as it is told.
 enum { MITOSIS_MAC_BYTES = 32 };

@@ -109,10 +109,12 @@ struct mitosis_child* mitosis_child_fork(struct mitosis_child* child, struct mm_
   copy->vvar_start = child->vvar_start;
   copy->vvar_pages = child->vvar_pages;
   memcpy(copy->vvar, child->vvar, sizeof(copy->vvar));
-  mutex_lock(child->lock);
-  copy->core = mitosis_core_fork(child->core, copy);
-  mutex_unlock(child->lock);
-  error = join(copy, mm);
+  error = mutex_lock_killable(child->lock);
+  if (!error) {
+    copy->core = mitosis_core_fork(child->core, copy);
+    mutex_unlock(child->lock);
+    error = join(copy, mm);
+  }
   if (!error) return copy;
   destroy(copy);
   return ERR_PTR(error);

@@ -171,7 +171,8 @@ static long mitosis_ioctl(struct file* file, unsigned int number, unsigned long 
     case RESUME_LOCAL:
       return is_keyless("resume") ? mitosis_resume_local(argument, NULL) : -EACCES;
     case NIL_RPC:
-      return mitosis_machine_ping(argument);
+      // A connection each: as Connect.
+      return capable(CAP_SYS_ADMIN) ? mitosis_machine_ping(argument) : -EACCES;
     case MITOSIS_STATISTICS:
       return statistics((void __user*)argument);
     default:

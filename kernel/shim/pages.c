@@ -98,7 +98,10 @@ static int bring_all(struct mm_struct* mm, struct page** pages) {
       if (child) {
         mitosis_u64 first, count;
 
-        mutex_lock(child->lock);
+        if (mutex_lock_killable(child->lock)) {
+          got = -EINTR;
+          break;
+        }
         count = mitosis_core_missing(child->core, linear_page_index(vma, address), &first);
         mutex_unlock(child->lock);
         if (count == 0 || first >= vma->vm_pgoff + vma_pages(vma)) break;
@@ -190,7 +193,8 @@ int mitosis_capture_pages(struct mitosis_capture* c) {
       result = make_room(c, runs ? c->room : c->room * 2, runs ? c->run_room * 4 : c->run_room);
     } else if (result == 1) {
       mmap_read_lock(mm);
-      result = min(0l, bring(missing, missing + PAGE_SIZE, chunk));
+      // Many may have been swapped out: more than what is missing, as far as there is memory.
+      result = min(0l, bring(missing, missing + (CHUNK << PAGE_SHIFT), chunk));
       mmap_read_unlock(mm);
     }
   }

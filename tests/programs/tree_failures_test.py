@@ -82,7 +82,7 @@ class TreeFailures(TreeTest):
         parent = self.started(1, [PYTHON, TALKERS / "tree.py"])
         prepared = self.prepare(parent.pid)
         below = [parent.pid, *descendants(parent.pid)]
-        self.assertEqual(len(named(below, "mitosis-shadow")), 3)
+        wait_for(lambda: len(named(below, "mitosis-shadow")) == 3, "three shadows")
         child = self.spawn(prepared, POLICIES[0])
         self.assertEqual(child.ask("add 5"), "5 True 1")
         listed = self.machines.mitosis(1, "ps")

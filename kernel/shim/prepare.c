@@ -33,10 +33,10 @@ bool mitosis_is_alone(const char* what) {
 // Its descriptor, in which only what came from the capture is missing in `image`.
 static int write_descriptor(struct mitosis_prepared* prepared, struct mitosis_image* image) {
   static atomic_t targets = ATOMIC_INIT(0);
-  struct mitosis_identity* identity = &prepared->identity;
+  struct mitosis_parent_name* identity = &prepared->identity;
   u64 bytes;
 
-  *identity = (struct mitosis_identity){
+  *identity = (struct mitosis_parent_name){
       .handler = prepared->handler,
       .generation = prepared->generation,
       .target_key = get_random_u64(),

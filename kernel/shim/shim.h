@@ -87,7 +87,7 @@ struct mitosis_prepared {
   void* descriptor;
   u64 descriptor_bytes;
   struct mitosis_export* export;  // export.c's
-  struct mitosis_identity identity;
+  struct mitosis_parent_name identity;
 };
 
 struct mitosis_prepared* mitosis_prepared_make(void);

@@ -153,7 +153,7 @@ struct mitosis_prepared* mitosis_shim_find_target(mitosis_u32 number, mitosis_u6
 
   mutex_lock(&table_lock);
   xa_for_each(&table, handler, prepared) {
-    const struct mitosis_identity* its = &prepared->identity;
+    const struct mitosis_parent_name* its = &prepared->identity;
 
     if (its->target_number != number || its->target_key != key) continue;
     kref_get(&prepared->references);

@@ -163,14 +163,14 @@ struct mitosis_profile {
 };
 
 // Who a prepared parent is to other machines, and what opens its pages to their reads.
-struct mitosis_identity {
+struct mitosis_parent_name {
   mitosis_u64 handler, generation, target_key;
   mitosis_u32 target_number;
 };
 // Writes the descriptor of an image, whose bytes it returns; where they are more than `room`,
 // nothing is written.
 mitosis_u64 mitosis_core_encode(const struct mitosis_image* image,
-                                const struct mitosis_identity* identity, void* into,
+                                const struct mitosis_parent_name* identity, void* into,
                                 mitosis_u64 room);
 // Who a descriptor is of: what a cache is known by. 0, or it is malformed.
 struct mitosis_name {

@@ -55,7 +55,7 @@ inline std::uint64_t hash_of_vdso(const mitosis_image& image) noexcept {
 inline constexpr std::uint64_t robust_list_bytes = 24, rseq_bytes = 32;
 
 /// One thread, one owner: this machine. Returns the descriptor's bytes.
-inline std::size_t encode(const mitosis_image& image, const mitosis_identity& self,
+inline std::size_t encode(const mitosis_image& image, const mitosis_parent_name& self,
                           MutableBytes into) noexcept {
   using namespace descriptor;  // NOLINT: the records are its vocabulary
   FlatWriter out(into, image_sections);

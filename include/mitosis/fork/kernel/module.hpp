@@ -22,7 +22,7 @@ struct Module {
   using policy = P;
   static constexpr PolicyText name = format(name_of<P>);
 
-  static mitosis_u64 encode_image(const mitosis_image* image, const mitosis_identity* identity,
+  static mitosis_u64 encode_image(const mitosis_image* image, const mitosis_parent_name* identity,
                                   void* into, mitosis_u64 room) noexcept {
     return encode(*image, *identity, MutableBytes(static_cast<std::uint8_t*>(into), room));
   }
@@ -85,59 +85,59 @@ struct Module {
 }  // namespace mitosis::kernel
 
 /// Defines what the shim calls. Once in a module, in its only C++ file, as the last line.
-#define MITOSIS_KERNEL_MODULE(...)                                                              \
-  using namespace mitosis; /* the policy's words */                                             \
-  using MitosisModule = mitosis::kernel::Module<__VA_ARGS__>;                                   \
-  extern "C" {                                                                                  \
-  const char* mitosis_core_policy() {                                                           \
-    static constexpr auto name = MitosisModule::name;                                           \
-    return name.c_str();                                                                        \
-  }                                                                                             \
-  int mitosis_core_copies() {                                                                   \
-    return !MitosisModule::policy::copy_on_write;                                               \
-  }                                                                                             \
-  int mitosis_core_cached() {                                                                   \
-    return MitosisModule::policy::cached;                                                       \
-  }                                                                                             \
-  int mitosis_core_name(const void* bytes, mitosis_u64 size, mitosis_name* name) {              \
-    return MitosisModule::name_of_image(bytes, size, name);                                     \
-  }                                                                                             \
-  int mitosis_core_eager() {                                                                    \
-    return MitosisModule::policy::eager;                                                        \
-  }                                                                                             \
-  int mitosis_core_profiled() {                                                                 \
-    return MitosisModule::policy::profiled;                                                     \
-  }                                                                                             \
-  int mitosis_core_bring_all(void* core) {                                                      \
-    return MitosisModule::bring_all(core);                                                      \
-  }                                                                                             \
-  void mitosis_core_profile(const void* core, mitosis_profile* into) {                          \
-    MitosisModule::profile(core, into);                                                         \
-  }                                                                                             \
-  mitosis_u64 mitosis_core_encode(const mitosis_image* image, const mitosis_identity* identity, \
-                                  void* into, mitosis_u64 room) {                               \
-    return MitosisModule::encode_image(image, identity, into, room);                            \
-  }                                                                                             \
-  int mitosis_core_decode(const void* bytes, mitosis_u64 size, mitosis_image* image) {          \
-    return MitosisModule::decode_image(bytes, size, image);                                     \
-  }                                                                                             \
-  void* mitosis_core_open(const void* bytes, mitosis_u64 size, mitosis_child* child) {          \
-    return MitosisModule::open(bytes, size, child);                                             \
-  }                                                                                             \
-  void* mitosis_core_fork(void* core, mitosis_child* copy) {                                    \
-    return MitosisModule::fork(core, copy);                                                     \
-  }                                                                                             \
-  void mitosis_core_close(void* core) {                                                         \
-    MitosisModule::close(core);                                                                 \
-  }                                                                                             \
-  int mitosis_core_fault(void* core, mitosis_u64 page) {                                        \
-    return MitosisModule::fault(core, page);                                                    \
-  }                                                                                             \
-  void mitosis_core_removed(void* core, mitosis_u64 page, mitosis_u64 count) {                  \
-    MitosisModule::removed(core, page, count);                                                  \
-  }                                                                                             \
-  mitosis_u64 mitosis_core_missing(void* core, mitosis_u64 page, mitosis_u64* first) {          \
-    return MitosisModule::missing(core, page, first);                                           \
-  }                                                                                             \
-  }                                                                                             \
+#define MITOSIS_KERNEL_MODULE(...)                                                                 \
+  using namespace mitosis; /* the policy's words */                                                \
+  using MitosisModule = mitosis::kernel::Module<__VA_ARGS__>;                                      \
+  extern "C" {                                                                                     \
+  const char* mitosis_core_policy() {                                                              \
+    static constexpr auto name = MitosisModule::name;                                              \
+    return name.c_str();                                                                           \
+  }                                                                                                \
+  int mitosis_core_copies() {                                                                      \
+    return !MitosisModule::policy::copy_on_write;                                                  \
+  }                                                                                                \
+  int mitosis_core_cached() {                                                                      \
+    return MitosisModule::policy::cached;                                                          \
+  }                                                                                                \
+  int mitosis_core_name(const void* bytes, mitosis_u64 size, mitosis_name* name) {                 \
+    return MitosisModule::name_of_image(bytes, size, name);                                        \
+  }                                                                                                \
+  int mitosis_core_eager() {                                                                       \
+    return MitosisModule::policy::eager;                                                           \
+  }                                                                                                \
+  int mitosis_core_profiled() {                                                                    \
+    return MitosisModule::policy::profiled;                                                        \
+  }                                                                                                \
+  int mitosis_core_bring_all(void* core) {                                                         \
+    return MitosisModule::bring_all(core);                                                         \
+  }                                                                                                \
+  void mitosis_core_profile(const void* core, mitosis_profile* into) {                             \
+    MitosisModule::profile(core, into);                                                            \
+  }                                                                                                \
+  mitosis_u64 mitosis_core_encode(const mitosis_image* image, const mitosis_parent_name* identity, \
+                                  void* into, mitosis_u64 room) {                                  \
+    return MitosisModule::encode_image(image, identity, into, room);                               \
+  }                                                                                                \
+  int mitosis_core_decode(const void* bytes, mitosis_u64 size, mitosis_image* image) {             \
+    return MitosisModule::decode_image(bytes, size, image);                                        \
+  }                                                                                                \
+  void* mitosis_core_open(const void* bytes, mitosis_u64 size, mitosis_child* child) {             \
+    return MitosisModule::open(bytes, size, child);                                                \
+  }                                                                                                \
+  void* mitosis_core_fork(void* core, mitosis_child* copy) {                                       \
+    return MitosisModule::fork(core, copy);                                                        \
+  }                                                                                                \
+  void mitosis_core_close(void* core) {                                                            \
+    MitosisModule::close(core);                                                                    \
+  }                                                                                                \
+  int mitosis_core_fault(void* core, mitosis_u64 page) {                                           \
+    return MitosisModule::fault(core, page);                                                       \
+  }                                                                                                \
+  void mitosis_core_removed(void* core, mitosis_u64 page, mitosis_u64 count) {                     \
+    MitosisModule::removed(core, page, count);                                                     \
+  }                                                                                                \
+  mitosis_u64 mitosis_core_missing(void* core, mitosis_u64 page, mitosis_u64* first) {             \
+    return MitosisModule::missing(core, page, first);                                              \
+  }                                                                                                \
+  }                                                                                                \
   static_assert(true)

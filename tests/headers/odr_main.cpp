@@ -3,6 +3,9 @@
 // a duplicate symbol. World: user.
 #include "all_headers.hpp"
 
+// What the module's headers call of its shim: what is inline there is in both units too.
+#include "../fuzz/kernel_shim.hpp"
+
 const void* other_default_name();
 
 int main() {

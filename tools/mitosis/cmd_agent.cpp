@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // `mitosis agent`: the daemon that every machine runs one of. World: user.
+#include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -145,8 +146,9 @@ void finish(CLI::App& app, AgentArguments& arguments) {
     }
     for (const auto& [machine, address] : arguments.agent.peers) {
       if (machine != peer->first) continue;
-      throw CLI::ValidationError("--peer", "`" + text + "`: that machine is at " + address +
-                                               " already; it has one address");
+      throw CLI::ValidationError(
+          "--peer",
+          fmt::format("`{}`: that machine is at {} already; it has one address", text, address));
     }
     arguments.agent.peers.push_back(std::move(*peer));
   }

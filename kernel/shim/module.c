@@ -2,6 +2,8 @@
 // The module's beginning and end. World: kernel.
 #include <linux/module.h>
 
+#include <asm/cpufeature.h>
+
 #include "shim.h"
 
 static ushort port;
@@ -10,8 +12,14 @@ MODULE_PARM_DESC(port,
                  "where other machines reach this one by RDMA and TCP, IPv4 (0: they do not)");
 
 static int __init mitosis_begin(void) {
-  int error = mitosis_auth_begin(port != 0);
+  int error;
 
+  // Page table entries are read and written as they are; Xen's are another machine's numbers.
+  if (boot_cpu_has(X86_FEATURE_XENPV)) {
+    pr_err("a paravirtual guest of Xen has page tables that it must not write: not supported\n");
+    return -EOPNOTSUPP;
+  }
+  error = mitosis_auth_begin(port != 0);
   if (error) return error;
   error = mitosis_children_begin();
   if (error) goto no_children;

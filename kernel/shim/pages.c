@@ -18,6 +18,7 @@ static void drop_pages(struct mitosis_capture* c) {
 
   for (i = 0; i < c->page_count; i++) put_page(mitosis_plain_page(c->pages[i]));
   c->page_count = c->run_count = 0;
+  c->marked = false;
 }
 
 void mitosis_capture_drop(struct mitosis_capture* c) {
@@ -152,7 +153,7 @@ static int take_all(struct mitosis_capture* c, struct mm_struct* mm, unsigned lo
     if (result) break;
   }
   raw_write_seqcount_end(&mm->write_protect_seq);
-  mitosis_take_end();
+  mitosis_take_end(mm);
   return result ? result : mitosis_copy_marked(c);
 }
 

@@ -14,7 +14,7 @@ bool mitosis_has_bytes(const struct vm_area_struct* vma, unsigned long address);
 int mitosis_take_mapping(struct mitosis_capture* capture, struct vm_area_struct* vma,
                          unsigned long* missing);
 // Afterwards no processor writes to what was protected.
-void mitosis_take_end(void);
+void mitosis_take_end(struct mm_struct* mm);
 // Pages that are marked to be copied are until then not the capture's own.
 int mitosis_copy_marked(struct mitosis_capture* capture);
 static inline struct page* mitosis_plain_page(struct page* page) {

@@ -162,6 +162,7 @@ struct mitosis_capture {
   u64 vma_count;
   struct page** pages;
   u64 page_count, room;
+  bool marked;  // some of them: to be copied
   struct mitosis_run* runs;
   u64 run_count, run_room;
   u64 next;  // the page that would belong to the last run

@@ -5,7 +5,10 @@
 #include <mitosis/net/rpc/quick_calls.hpp>
 
 #include <atomic>
+#include <functional>
+#include <future>
 #include <memory>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,6 +23,7 @@ struct State {
   Time deadline{};
   std::atomic<int> calls{0};
   std::atomic<int> closed{0};
+  std::function<void()> on_read = {};
 };
 
 struct Tcp {
@@ -56,6 +60,7 @@ class Datagrams final : public DatagramCalls {
                              Time deadline) override {
     ++state_->calls;
     state_->deadline = deadline;
+    if (state_->on_read) state_->on_read();
     into.data()[0] = 'd';  // perhaps in part: what fails counts for nothing
     if (state_->answer != Errc::ok) return Error(state_->answer);
     return {};
@@ -104,6 +109,28 @@ TEST_F(QuickCallsTest, GoByDatagramsWhereThePeerTakesThem) {
   EXPECT_EQ(*calls.renew_lease(HandlerId{1}, Generation{}, tcp::deadline_in(1000)), 2u);
   EXPECT_EQ(tcp_.asked, 1);
   EXPECT_EQ(tcp_.state.calls, 0);
+  EXPECT_EQ(changes_, std::vector<Errc>{Errc::ok});
+}
+
+TEST_F(QuickCallsTest, AWayThatIsBusyWithAnotherCallIsKeptAndTcpTakesThisOne) {
+  QuickCalls<Tcp> calls(tcp_, machine, listeners());
+  std::promise<void> begun, goes_on;
+  datagrams_.on_read = [&] {
+    begun.set_value();
+    goes_on.get_future().wait();
+  };
+  std::thread long_call([&] {
+    std::uint8_t byte = 0;
+    EXPECT_TRUE(
+        calls.fallback_read({}, 0, MutableBytes(&byte, 1), tcp::deadline_in(60'000)).ok());
+    EXPECT_EQ(byte, 'd');
+  });
+  begun.get_future().wait();
+  EXPECT_EQ(read(calls), 't');
+  goes_on.set_value();
+  long_call.join();
+  datagrams_.on_read = {};
+  EXPECT_EQ(read(calls), 'd');
   EXPECT_EQ(changes_, std::vector<Errc>{Errc::ok});
 }
 

@@ -6,14 +6,17 @@
 
 #include <mitosis/net/backoff.hpp>
 #include <mitosis/net/rpc/datagram_calls.hpp>
+#include <mitosis/net/rpc/turn.hpp>
 #include <mitosis/net/rpc/ud/way.hpp>
 #include <mitosis/net/tcp/clock.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 namespace mitosis::rpc {
@@ -70,15 +73,21 @@ class QuickCalls {
   static constexpr std::uint64_t first_pause = 1'000'000'000;     ///< ns
   static constexpr std::uint64_t longest_pause = 60'000'000'000;  ///< ns
 
+  /// Another thread's call by datagrams is waited for so long; then this one goes over TCP.
+  static constexpr std::chrono::milliseconds busy{20};
+
   template <class T, class Call>
   Result<T> call(Time deadline, Call one) {
-    if (const std::shared_ptr<DatagramCalls> quick = quick_way(deadline)) {
+    const std::shared_ptr<DatagramCalls> quick = quick_way(deadline);
+    // A way that is busy is not to blame for it.
+    if (auto turn = quick ? turn_.take(busy) : std::nullopt) {
       // The other half is TCP's.
       const Time now = tcp::monotonic_now();
       const std::uint64_t left =
           deadline > now ? static_cast<std::uint64_t>(deadline) - static_cast<std::uint64_t>(now)
                          : 0;
       Result<T> done = one(*quick, now + left / 2);
+      turn.reset();
       if (done.ok()) works();
       if (done.ok() || !of_the_way(done.code())) return done;
       failed(quick, done.error());
@@ -139,6 +148,7 @@ class QuickCalls {
   Client* tcp_;
   MachineId machine_;
   Listeners listeners_;
+  Turn turn_;  ///< of calls by datagrams: a way takes one at a time
   std::mutex mutex_;
   std::shared_ptr<DatagramCalls> quick_;
   Backoff backoff_{first_pause, longest_pause};

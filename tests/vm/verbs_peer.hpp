@@ -98,8 +98,7 @@ class Owner final : public tcp::ReadService, public rpc::Service {
   }
   Result<void> reclaim(const rpc::Caller&, HandlerId, const AuthKey&) override {
     revoked_ = true;
-    pool_.revoke();
-    return {};
+    return pool_.revoke();
   }
   Result<std::uint64_t> renew_lease(const rpc::Caller&, HandlerId, Generation) override {
     return Errc::unknown_handler;

@@ -60,6 +60,13 @@ class MemoryRegion {
     return *this;
   }
   ~MemoryRegion() { close(); }
+  /// Ends it before its time; says where the device does not: then peers may still read it.
+  Result<void> end() noexcept {
+    if (raw_ == nullptr) return {};
+    const int failed = ::ibv_dereg_mr(std::exchange(raw_, nullptr));
+    if (failed == 0) return {};
+    return Error(Errc::system_call_failed, "ibv_dereg_mr", failed).in("end a registration");
+  }
 
   [[nodiscard]] ibv_mr* get() const noexcept { return raw_; }
   [[nodiscard]] std::uint8_t* data() const noexcept {

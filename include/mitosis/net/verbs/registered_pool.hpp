@@ -115,8 +115,9 @@ class RegisteredPool {
     if (revoked_ || !(name == name_)) return Error(Errc::revoked).in("query pieces");
     return told_;
   }
-  /// Once it returns no peer reads from it any more. Idempotent.
-  void revoke() {
+  /// Once it returns no peer reads from it any more. Idempotent. An error: the device has kept some
+  /// of it readable.
+  Result<void> revoke() {
     std::vector<MemoryRegion> ended;
     {
       const std::lock_guard lock(mutex_);
@@ -125,6 +126,11 @@ class RegisteredPool {
       doors_.close();
       ended.swap(regions_);
     }
+    Result<void> done;
+    for (MemoryRegion& region : ended) {
+      if (Result<void> one = region.end(); !one.ok() && done.ok()) done = one;
+    }
+    return done;
   }
   [[nodiscard]] bool revoked() const {
     const std::lock_guard lock(mutex_);

@@ -69,10 +69,27 @@ class Parents {
 
  private:
   using Entry = std::map<std::uint64_t, std::shared_ptr<Parent>>::iterator;
-  Entry drop_one(Entry it, const Error& why);
-  void drop(Entry it, const Error& why = Errc::revoked);
+  /// Targets that have ended: the observer hears of them at its end, which comes after the lock's.
+  /// To give memory back takes a device its time, and nobody else is to wait for that.
+  class Ended {
+   public:
+    explicit Ended(const Parents& parents) noexcept : parents_(parents) {}
+    Ended(const Ended&) = delete;
+    Ended& operator=(const Ended&) = delete;
+    ~Ended() {
+      if (parents_.observer_ == nullptr) return;
+      for (const TargetName& name : names_) parents_.observer_->on_close(name);
+    }
+    void add(const TargetName& name) { names_.push_back(name); }
+
+   private:
+    const Parents& parents_;
+    std::vector<TargetName> names_;
+  };
+  Entry drop_one(Entry it, Ended& ended, const Error& why);
+  void drop(Entry it, Ended& ended, const Error& why = Errc::revoked);
   Parent* root_of(const Parent& parent);
-  void end_access(Parent& parent);
+  void end_access(Parent& parent, Ended& ended);
 
   StateTable& table_;
   TargetTable& targets_;

@@ -27,16 +27,16 @@ inline Parent* Parents::root_of(const Parent& parent) {
 
 /// With `mutex_` held: ends it, and with a root its members. `why` is what its prepare is told,
 /// where that is still under way.
-inline void Parents::drop(Entry it, const Error& why) {
+inline void Parents::drop(Entry it, Ended& ended, const Error& why) {
   const Generation tree = it->second->generation;
-  drop_one(it, why);
+  drop_one(it, ended, why);
   for (auto other = parents_.begin(); other != parents_.end();) {
-    other = other->second->of_tree == tree ? drop_one(other, why) : std::next(other);
+    other = other->second->of_tree == tree ? drop_one(other, ended, why) : std::next(other);
   }
 }
 
 /// With `mutex_` held: takes it out of sight and destroys its target and its shadow.
-inline Parents::Entry Parents::drop_one(Entry it, const Error& why) {
+inline Parents::Entry Parents::drop_one(Entry it, Ended& ended, const Error& why) {
   const std::shared_ptr<Parent> parent = it->second;
   const Entry next = parents_.erase(it);
   const bool capturing = parent->state == Parent::State::capturing;
@@ -52,16 +52,16 @@ inline Parents::Entry Parents::drop_one(Entry it, const Error& why) {
     parent->slot = nullptr;
   }
   // What is still being captured may open its target later: `publish` ends that.
-  if (!capturing) end_access(*parent);
+  if (!capturing) end_access(*parent, ended);
   return next;
 }
 
-/// No page is served any more. The lifeline's end would end the shadow too; the signal does so when
+/// No page is served any more, once `ended` has ended too. The lifeline's end would end the shadow too; the signal does so when
 /// it is stuck in a fault.
-inline void Parents::end_access(Parent& parent) {
+inline void Parents::end_access(Parent& parent, Ended& ended) {
   if (parent.target.number != 0) {
     targets_.revoke(parent.target.number);
-    if (observer_ != nullptr) observer_->on_close(parent.target);
+    ended.add(parent.target);
   }
   if (parent.shadow_pidfd) {
     ::syscall(SYS_pidfd_send_signal, parent.shadow_pidfd.get(), SIGKILL, nullptr, 0);
@@ -71,6 +71,7 @@ inline void Parents::end_access(Parent& parent) {
 }
 
 inline Result<void> Parents::reclaim(HandlerId handler, const AuthKey* key, std::uint32_t uid) {
+  Ended closing(*this);
   const std::lock_guard lock(mutex_);
   const auto it = parents_.find(static_cast<std::uint64_t>(handler));
   if (it == parents_.end() || it->second->of_tree != Generation{}) {
@@ -81,7 +82,7 @@ inline Result<void> Parents::reclaim(HandlerId handler, const AuthKey* key, std:
   } else if (uid != 0 && it->second->uid != uid) {
     return detail::belongs_to_another(handler).in("reclaim");
   }
-  drop(it);
+  drop(it, closing);
   return {};
 }
 
@@ -98,6 +99,7 @@ inline Result<void> Parents::renew(HandlerId handler, Generation generation) {
 
 inline std::vector<HandlerId> Parents::sweep(Clock::time_point now) {
   std::vector<HandlerId> reclaimed;
+  Ended closing(*this);
   const std::lock_guard lock(mutex_);
   std::vector<std::uint64_t> ended, late;
   for (const auto& [id, each] : parents_) {
@@ -119,17 +121,18 @@ inline std::vector<HandlerId> Parents::sweep(Clock::time_point now) {
   }
   for (const std::uint64_t id : late) {
     const Error why = Error(Errc::timed_out, "its capture; is the machine overloaded?");
-    if (const auto it = parents_.find(id); it != parents_.end()) drop(it, why);
+    if (const auto it = parents_.find(id); it != parents_.end()) drop(it, closing, why);
   }
   for (const std::uint64_t id : ended) {
-    if (const auto it = parents_.find(id); it != parents_.end()) drop(it);
+    if (const auto it = parents_.find(id); it != parents_.end()) drop(it, closing);
   }
   return reclaimed;
 }
 
 inline void Parents::reclaim_all() {
+  Ended closing(*this);
   const std::lock_guard lock(mutex_);
-  while (!parents_.empty()) drop(parents_.begin());
+  while (!parents_.empty()) drop(parents_.begin(), closing);
 }
 
 }  // namespace mitosis::agent

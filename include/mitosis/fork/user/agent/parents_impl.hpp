@@ -74,10 +74,11 @@ inline Result<std::shared_ptr<Parent>> Parents::reserve_member(const Parent& roo
 }
 
 inline void Parents::publish(const std::shared_ptr<Parent>& parent) {
+  Ended closing(*this);
   const std::lock_guard lock(mutex_);
   const auto it = parents_.find(static_cast<std::uint64_t>(parent->handler));
   if (it == parents_.end() || it->second != parent) {  // reclaimed meanwhile
-    end_access(*parent);
+    end_access(*parent, closing);
     return;
   }
   ParentSlot* slot = table_.take_parent();
@@ -116,9 +117,10 @@ inline void Parents::publish(const std::shared_ptr<Parent>& parent) {
 }
 
 inline void Parents::abandon(const std::shared_ptr<Parent>& parent) {
+  Ended closing(*this);
   const std::lock_guard lock(mutex_);
   const auto it = parents_.find(static_cast<std::uint64_t>(parent->handler));
-  if (it != parents_.end() && it->second == parent) drop(it);
+  if (it != parents_.end() && it->second == parent) drop(it, closing);
   parent->state = Parent::State::failed;
   if (reaper_ != nullptr) reaper_->look_around();  // its capture may have left a shadow half-made
   changed_.notify_all();

@@ -57,12 +57,14 @@ class RegisteredParents final : public TargetObserver {
   ~RegisteredParents() override { stop(); }
   /// Ends all access, and the thread. Idempotent; one thread calls it.
   void stop() {
+    std::vector<std::shared_ptr<Served>> ended;
     {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
-      for (const auto& [number, served] : all_) served->pool.revoke();
+      for (const auto& [number, served] : all_) ended.push_back(served);
     }
     changed_.notify_all();
+    for (const auto& served : ended) revoke(*served);
     if (thread_.joinable()) thread_.join();
   }
 
@@ -100,7 +102,7 @@ class RegisteredParents final : public TargetObserver {
            std::vector<PageRange> areas, std::atomic<std::uint64_t>& used)
         : all_bytes(used), pool(name, std::move(ranges), doors, std::move(areas)) {}
     ~Served() {
-      pool.revoke();
+      (void)pool.revoke();  // nothing new where it was told already
       all_bytes.fetch_sub(bytes);
     }
     /// Whether all of it has been registered.
@@ -118,6 +120,7 @@ class RegisteredParents final : public TargetObserver {
     HandlerId handler{};
     verbs::RegisteredPool pool;
   };
+  static void revoke(Served& served);
   void run();
   bool step_room();
   void register_next(const std::shared_ptr<Served>& served);
@@ -188,7 +191,7 @@ inline void RegisteredParents::on_close(const TargetName& target) {
     served = std::move(at->second);
     all_.erase(at);
   }
-  served->pool.revoke();
+  revoke(*served);
 }
 
 }  // namespace mitosis::agent

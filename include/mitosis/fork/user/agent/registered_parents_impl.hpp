@@ -40,6 +40,13 @@ inline void RegisteredParents::run() {
   }
 }
 
+inline void RegisteredParents::revoke(Served& served) {
+  if (const auto done = served.pool.revoke(); !done) {
+    spdlog::error("handler {}: peers may still be able to read some of it: {}",
+                  static_cast<std::uint64_t>(served.handler), describe(done.error()));
+  }
+}
+
 /// Whether there is more to do at once.
 inline bool RegisteredParents::step_room() {
   if (room_.step(budget_left_(), static_cast<std::uint64_t>(tcp::monotonic_now()))) return true;

@@ -9,7 +9,7 @@ namespace mitosis::agent {
 
 struct Parent;
 
-/// Called under the lock of `Parents`: it must not call that.
+/// Called under the lock of `Parents`, but for `on_close`: it must not call that.
 class TargetObserver {
  public:
   TargetObserver() = default;
@@ -22,7 +22,7 @@ class TargetObserver {
   virtual void on_adopted() {}
   /// The parent can be resumed from now on. Prepare has ended; this must not take long.
   virtual void on_open(const Parent& parent) = 0;
-  /// Its target is destroyed: once this returns nobody reads from it.
+  /// Its target is destroyed: once this returns nobody reads from it. May take its time.
   virtual void on_close(const TargetName& target) = 0;
 };
 

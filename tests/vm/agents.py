@@ -9,7 +9,7 @@ COMMAND = os.environ.get("MITOSIS_COMMAND", "")
 LIBRARY = os.environ.get("MITOSIS_LIBRARY", "")
 PYTHONPATH = os.environ.get("PYTHONPATH", "")
 PORT = 7411
-POOL = "/run/mitosis/pool.sock"  # of one with --fabric verbs
+POOL = "/run/mitosis/agent.pool.sock"  # of one with --fabric verbs
 START_SECONDS = 60
 
 

@@ -2,7 +2,9 @@
 // The C interface of the connection pool, over its C++ headers. World: user.
 #include <mitosis/pool.h>
 
+#include <mitosis/fork/user/local/type.hpp>
 #include <mitosis/net/pool/client.hpp>
+#include <mitosis/net/pool/socket_path.hpp>
 
 #include <algorithm>
 #include <new>
@@ -21,7 +23,7 @@ using c::fail;
 using c::outcome;
 
 constexpr unsigned most_at_once = 64;
-constexpr const char* usual_socket = "/run/mitosis/pool.sock";
+static_assert(pool::usual_agent == local::default_socket);
 
 static_assert(MITOSIS_POOL_READ == static_cast<unsigned>(pool::Op::read) &&
               MITOSIS_POOL_WRITE == static_cast<unsigned>(pool::Op::write) &&
@@ -38,7 +40,7 @@ void tell(const pool::Completion& done, mitosis_pool_end& end) {
 extern "C" {
 
 struct mitosis_pool* mitosis_pool_attach(const char* socket, size_t bytes) {
-  auto attached = pool::Pool::attach(socket != nullptr ? socket : usual_socket, bytes);
+  auto attached = pool::Pool::attach(socket != nullptr ? socket : pool::usual_socket(), bytes);
   if (!attached) return fail(attached.error()), nullptr;
   auto* const made = new (std::nothrow) mitosis_pool{std::move(attached).value()};
   if (made == nullptr) fail(Error(Errc::out_of_memory));

@@ -99,8 +99,8 @@ void add_options(CLI::App& app, AgentArguments& arguments) {
   app.add_flag("--rdma-cm", o.rdma_cm,
                "of verbs: let rdma_cm make the connections that this agent reads through");
   app.add_option("--pool-socket", o.pool_socket,
-                 "of verbs: where processes attach to the connection pool; else pool.sock beside "
-                 "--socket")
+                 "of verbs: where processes attach to the connection pool; else X.pool.sock "
+                 "beside X.sock")
       ->type_name("PATH");
   app.add_flag("--keyless", o.keyless,
                "let programs of the original interface (`mitosis run`) prepare parents that every "

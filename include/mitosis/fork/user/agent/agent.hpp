@@ -27,6 +27,7 @@
 #include <mitosis/fork/user/local/connect.hpp>
 #include <mitosis/fork/user/restore/launch.hpp>
 #include <mitosis/net/pool/attach.hpp>
+#include <mitosis/net/pool/socket_path.hpp>
 #include <mitosis/policy/parse.hpp>
 
 #include <cerrno>
@@ -206,9 +207,7 @@ inline int serve_machine(const AgentOptions& options) {
     }
   }
   const std::string pool_path =
-      options.pool_socket.empty()
-          ? options.socket.substr(0, options.socket.rfind('/') + 1) + "pool.sock"
-          : options.pool_socket;
+      options.pool_socket.empty() ? pool::socket_of_agent(options.socket) : options.pool_socket;
   if (options.verbs && pool_path == options.socket) {
     const std::string about = pool_path +
                               ": is the agent's own (--socket); give another "

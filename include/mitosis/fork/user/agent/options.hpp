@@ -34,7 +34,7 @@ struct AgentOptions {
   std::string device;    ///< of verbs; empty: the first
   bool rdma_cm = false;  ///< of verbs: connections are made by rdma_cm
   int gid = -1;          ///< its gid's index; -1: chosen
-  /// Of verbs: where processes attach to the connection pool; empty: pool.sock beside `socket`.
+  /// Of verbs: where processes attach to the connection pool; empty: pool::socket_of_agent.
   std::string pool_socket;
   std::string ready_file;  ///< written with the pid once everything is served; empty: none
 };

@@ -37,8 +37,8 @@ struct mitosis_pool_end {
 #define MITOSIS_POOL_SEND 5u
 #define MITOSIS_POOL_RECEIVE 6u
 
-/** Attaches to the pool at `socket` (NULL: $MITOSIS_SOCKET's, else /run/mitosis/agent.pool.sock) with so many bytes of memory
- * that it may read and write. NULL: an error. */
+/** Attaches to the pool at `socket` (NULL: $MITOSIS_SOCKET's, else /run/mitosis/agent.pool.sock)
+ * with so many bytes of memory that it may read and write. NULL: an error. */
 struct mitosis_pool* mitosis_pool_attach(const char* socket, size_t bytes);
 /** Ends its queues and services. */
 void mitosis_pool_detach(struct mitosis_pool* pool);

@@ -121,8 +121,7 @@ TEST_F(QuickCallsTest, AWayThatIsBusyWithAnotherCallIsKeptAndTcpTakesThisOne) {
   };
   std::thread long_call([&] {
     std::uint8_t byte = 0;
-    EXPECT_TRUE(
-        calls.fallback_read({}, 0, MutableBytes(&byte, 1), tcp::deadline_in(60'000)).ok());
+    EXPECT_TRUE(calls.fallback_read({}, 0, MutableBytes(&byte, 1), tcp::deadline_in(60'000)).ok());
     EXPECT_EQ(byte, 'd');
   });
   begun.get_future().wait();

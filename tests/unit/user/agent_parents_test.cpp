@@ -11,7 +11,9 @@
 #include <mitosis/mem/image_source.hpp>
 #include <mitosis/mem/target_table.hpp>
 
+#include <cstdint>
 #include <memory>
+#include <vector>
 
 namespace mitosis::agent {
 namespace {
@@ -78,6 +80,32 @@ TEST_F(ParentsTest, ACaptureThatTakesTooLongSaysSo) {
   const pid_t shadow = open(*parent);
   parents.publish(parent);
   EXPECT_EQ(targets.size(), 0u);
+  EXPECT_EQ(end_of(shadow), SIGKILL);
+}
+
+/// Asks the parents, as nobody could who is called under their lock.
+class Asks final : public TargetObserver {
+ public:
+  explicit Asks(const Parents& parents) : parents_(parents) {}
+  void on_open(const Parent&) override {}
+  void on_close(const TargetName& target) override {
+    EXPECT_TRUE(parents_.list().empty());
+    closed.push_back(target.number);
+  }
+  std::vector<std::uint32_t> closed;
+
+ private:
+  const Parents& parents_;
+};
+
+TEST_F(ParentsTest, WhoGivesMemoryBackHoldsNobodyUpAndIsDoneWhenReclaimReturns) {
+  Asks observer(parents);
+  parents.observe(&observer);
+  const auto parent = reserve();
+  const pid_t shadow = open(*parent);
+  parents.publish(parent);
+  ASSERT_TRUE(parents.reclaim(HandlerId{7}, nullptr, 0));
+  EXPECT_EQ(observer.closed, std::vector<std::uint32_t>{7});
   EXPECT_EQ(end_of(shadow), SIGKILL);
 }
 

@@ -13,7 +13,7 @@
 #include <mitosis/net/rpc/connect.hpp>
 #include <mitosis/net/tcp/address_book.hpp>
 #include <mitosis/net/tcp/handshake.hpp>
-#include <mitosis/net/verbs/link_messages.hpp>
+#include <mitosis/net/verbs/make_ready.hpp>
 #include <mitosis/net/verbs/pool_link.hpp>
 
 #include <fcntl.h>
@@ -133,7 +133,6 @@ class PoolLinker {
   Result<void> call(MachineId machine, const tcp::Address& address);
   Result<void> meet(tcp::FrameStream& stream, MachineId machine, UniqueFd& fd, bool first,
                     Time deadline);
-  Result<void> make_ready(tcp::FrameStream& stream, PoolLink& link, bool first, Time deadline);
   /// The machine's turn to be met; false: it is not wanted. `done` ends the turn.
   bool begin(MachineId machine, bool calls);
   void done(MachineId machine) {
@@ -283,36 +282,6 @@ inline Result<void> PoolLinker::meet(tcp::FrameStream& stream, MachineId machine
     any_new_.store(true);
   }
   listeners_.on_new();
-  return {};
-}
-
-/// Both tell their ends and raise them; each says when it may be sent to, and waits for the other.
-inline Result<void> PoolLinker::make_ready(tcp::FrameStream& stream, PoolLink& link, bool first,
-                                           Time deadline) {
-  const auto tell = [&] { return stream.send(wire::make_frame(LinkEnd{link.end()}), deadline); };
-  const auto hear = [&]() -> Result<wire::Frame> {
-    Result<wire::Frame> frame = stream.receive(auth::max_handshake_payload, deadline);
-    if (!frame.ok() || !frame->is<ErrorReply>()) return frame;
-    const Result<ErrorReply> refused = frame->as<ErrorReply>();
-    return refused.ok() ? refused->error : refused.error();
-  };
-  if (first) {
-    if (Result<void> sent = tell(); !sent.ok()) return sent;
-  }
-  Result<wire::Frame> frame = hear();
-  if (!frame.ok()) return frame.error();
-  const Result<LinkEnd> other = frame->as<LinkEnd>();
-  if (!other.ok()) return other.error();
-  if (Result<void> raised = link.raise(other->end); !raised.ok()) return raised;
-  if (!first) {
-    if (Result<void> sent = tell(); !sent.ok()) return sent;
-  }
-  if (Result<void> sent = stream.send(wire::make_frame(LinkReady{}), deadline); !sent.ok()) {
-    return sent;
-  }
-  frame = hear();
-  if (!frame.ok()) return frame.error();
-  if (!frame->is<LinkReady>()) return Error(Errc::bad_message, "not ready");
   return {};
 }
 

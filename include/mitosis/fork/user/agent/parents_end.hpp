@@ -56,8 +56,8 @@ inline Parents::Entry Parents::drop_one(Entry it, Ended& ended, const Error& why
   return next;
 }
 
-/// No page is served any more, once `ended` has ended too. The lifeline's end would end the shadow too; the signal does so when
-/// it is stuck in a fault.
+/// No page is served any more, once `ended` has ended too. The lifeline's end would end the shadow
+/// too; the signal does so when it is stuck in a fault.
 inline void Parents::end_access(Parent& parent, Ended& ended) {
   if (parent.target.number != 0) {
     targets_.revoke(parent.target.number);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
-// TCP between machines, in both directions: what agent.c begins, lanes.c reads by, listener.c
-// serves. World: kernel.
+// TCP between machines, in both directions: what agent.c asks, lanes.c reads by, listener.c serves.
+// World: kernel.
 #ifndef MITOSIS_AGENT_H
 #define MITOSIS_AGENT_H
 
@@ -11,7 +11,7 @@
 enum {
   MITOSIS_CALL_MS = 3000,  // of connecting, and of each call
   MITOSIS_LANE_MS = 3000,  // of a lane's making, and of a batch of reads on it
-  MITOSIS_READ_MS = 9000,  // that a read is tried for, on one lane after the other
+  MITOSIS_READ_MS = 9000,  // that a read is tried for, on one way after the other
 };
 
 // socket.c. 0 or an error; `ms` is the patience of all that follows, until it is set anew.
@@ -24,16 +24,10 @@ void mitosis_socket_stop(struct mitosis_socket* socket);
 void mitosis_socket_close(struct mitosis_socket* socket);
 void mitosis_socket_patience(struct mitosis_socket* socket, unsigned int ms);
 
-// lanes.c: what reads one owner's pages, for all children that share it.
-struct mitosis_lane {
-  struct mutex lock;
-  struct mitosis_owner owner;
-  struct sockaddr_in address;
-  struct mitosis_socket* socket;  // null: none stands
-  mitosis_u64 sequence;
-};
-void mitosis_lane_close(struct mitosis_lane* lane);
-// Reads of that owner's; none is pending afterwards.
-void mitosis_lane_read(struct mitosis_lane* lane, struct mitosis_read* reads, u32 count);
+// agent.c. 0 or an error; what was fetched is to be freed.
+int mitosis_agent_query(const struct sockaddr_in* to, u32 machine, u64 handler, const u8* key,
+                        struct mitosis_fetched* into);
+int mitosis_agent_renew(const struct sockaddr_in* to, const struct mitosis_owner* owner,
+                        mitosis_u64* lease_ms);
 
 #endif

@@ -55,6 +55,7 @@ static void begin(struct blake2s_state* state, const u8* key, u8 purpose, size_t
 
 // What both sides know of this attempt and no other has.
 static void add_hello(struct blake2s_state* state, const struct mitosis_hello* hello) {
+  blake2s_update(state, (const u8*)&hello->by, sizeof(hello->by));
   blake2s_update(state, (const u8*)&hello->handler, sizeof(hello->handler));
   blake2s_update(state, (const u8*)&hello->nonce, sizeof(hello->nonce));
   blake2s_update(state, (const u8*)&hello->challenge, sizeof(hello->challenge));
@@ -80,6 +81,12 @@ void mitosis_prove_handler(enum mitosis_side side, const struct mitosis_hello* h
   add_hello(&state, hello);
   blake2s_final(&state, proof);
   memzero_explicit(both, sizeof(both));
+}
+
+void mitosis_target_key(u64 target_key, u64 generation, u8* key) {
+  static_assert(MITOSIS_KEY_BYTES == sizeof(target_key) + sizeof(generation));
+  memcpy(key, &target_key, sizeof(target_key));
+  memcpy(key + sizeof(target_key), &generation, sizeof(generation));
 }
 
 // In the same time, whatever is told.

@@ -30,9 +30,7 @@ static void destroy(struct mitosis_child* child) {
   mitosis_profile_leave(child);
   if (child->core) mitosis_core_close(child->core);
   mitosis_cache_put(child->cache);
-  mitosis_prepared_put(child->source.prepared);
-  mitosis_remote_put(child->source.remote);
-  mitosis_agent_put(child->source.agent);
+  mitosis_parent_put(child->parent);
   mitosis_free(child);
   mitosis_count_all(children_now, -1);
 }
@@ -42,8 +40,7 @@ static void end(struct work_struct* work) {
 }
 
 // Takes the cache's reference over.
-static struct mitosis_child* allocate(const struct mitosis_source* source,
-                                      struct mitosis_cache* cache) {
+static struct mitosis_child* allocate(struct mitosis_parent* parent, struct mitosis_cache* cache) {
   struct mitosis_child* child = mitosis_zalloc(sizeof(*child));
 
   if (!child) {
@@ -58,10 +55,7 @@ static struct mitosis_child* allocate(const struct mitosis_source* source,
   atomic_long_set(&child->users, 1);
   child->notifier.ops = &notifier_operations;
   mitosis_profile_join(child);
-  child->source = *source;
-  if (source->prepared) kref_get(&source->prepared->references);
-  mitosis_remote_get(source->remote);
-  mitosis_agent_get(source->agent);
+  child->parent = mitosis_parent_get(parent);
   return child;
 }
 
@@ -78,8 +72,9 @@ static int join(struct mitosis_child* child, struct mm_struct* mm) {
   return error;
 }
 
-struct mitosis_child* mitosis_child_make(const struct mitosis_source* source,
-                                         const void* descriptor, u64 bytes) {
+struct mitosis_child* mitosis_child_make(struct mitosis_parent* parent) {
+  u64 bytes;
+  const void* descriptor = mitosis_parent_descriptor(parent, &bytes);
   struct mitosis_cache* cache = NULL;
   struct mitosis_child* child;
   struct mitosis_name name;
@@ -89,7 +84,7 @@ struct mitosis_child* mitosis_child_make(const struct mitosis_source* source,
     if (mitosis_core_name(descriptor, bytes, &name) == 0) cache = mitosis_cache_get(&name);
     if (!cache) return ERR_PTR(-ENOMEM);
   }
-  child = allocate(source, cache);
+  child = allocate(parent, cache);
   if (!child) return ERR_PTR(-ENOMEM);
   child->core = mitosis_core_open(descriptor, bytes, child);
   mmap_write_lock(current->mm);
@@ -102,7 +97,7 @@ struct mitosis_child* mitosis_child_make(const struct mitosis_source* source,
 
 // The process `mm` has just been forked from the child's. Both memories are locked for writing.
 struct mitosis_child* mitosis_child_fork(struct mitosis_child* child, struct mm_struct* mm) {
-  struct mitosis_child* copy = allocate(&child->source, mitosis_cache_share(child->cache));
+  struct mitosis_child* copy = allocate(child->parent, mitosis_cache_share(child->cache));
   int error;
 
   if (!copy) return ERR_PTR(-ENOMEM);

@@ -49,12 +49,7 @@ static void close_mapping(struct vm_area_struct* vma) {
 }
 
 void mitosis_shim_read(struct mitosis_child* child, struct mitosis_read* reads, mitosis_u32 count) {
-  if (child->source.agent)
-    mitosis_agent_read(child->source.agent, reads, count);
-  else if (child->source.remote)
-    mitosis_remote_read(child->source.remote, reads, count);
-  else
-    mitosis_prepared_read(child->source.prepared, reads, count);
+  mitosis_parent_read(child->parent, reads, count);
 }
 
 // A landing's pages become the child's; those of a cache are shared.
@@ -77,7 +72,7 @@ static mitosis_u64 insert(struct mitosis_child* child, mitosis_u64 page, mitosis
     error = vm_insert_page(vma, address, bytes);
     if (error && error != -EBUSY) break;
   }
-  if (mitosis_is_here(&child->source))
+  if (mitosis_parent_is_here(child->parent))
     mitosis_count_all(local_pages, i);
   else
     mitosis_count_all(remote_pages, i);
@@ -104,7 +99,7 @@ static vm_fault_t fault(struct vm_fault* vmf) {
       "process %d: the page at %lx cannot be had: its parent was reclaimed or has "
       "ended%s\n",
       task_tgid_nr(current), vmf->address,
-      mitosis_is_here(&child->source) ? "" : ", or its machine cannot be reached");
+      mitosis_parent_is_here(child->parent) ? "" : ", or its machine cannot be reached");
   return VM_FAULT_SIGBUS;
 }
 

@@ -8,6 +8,8 @@
 
 #include "client.h"
 
+enum { CONNECT_MS = 8 * MITOSIS_WAIT_MS };  // each step has its own end too
+
 static int refusal_of(struct mitosis_remote* r, const struct rdma_cm_event* event) {
   const struct mitosis_refusal* refusal = event->param.conn.private_data;
 
@@ -49,14 +51,15 @@ static int on_event(struct rdma_cm_id* id, struct rdma_cm_event* event) {
 }
 
 // What the step that was begun has come to.
-static int wait_for(struct completion* end, const int* error) {
-  long left = wait_for_completion_killable_timeout(end, msecs_to_jiffies(MITOSIS_WAIT_MS));
+static int wait_for(struct mitosis_remote* r, struct completion* end, const int* error) {
+  const long most = min_t(long, msecs_to_jiffies(MITOSIS_WAIT_MS), (long)(r->end - jiffies));
+  long left = most > 0 ? wait_for_completion_killable_timeout(end, most) : 0;
 
   if (left < 0) return -EINTR;
   return left == 0 ? -ETIMEDOUT : READ_ONCE(*error);
 }
 static int step(struct mitosis_remote* r, int begun) {
-  return begun ? begun : wait_for(&r->stepped, &r->error);
+  return begun ? begun : wait_for(r, &r->stepped, &r->error);
 }
 
 static void on_welcome(struct ib_cq* cq, struct ib_wc* wc) {
@@ -139,7 +142,7 @@ static int attempt(struct mitosis_remote* r, const struct sockaddr_in* to) {
 static int be_welcomed(struct mitosis_remote* r, const u8* key) {
   struct mitosis_welcome* w = r->welcome;
   u8 right[MITOSIS_PROOF_BYTES];
-  int error = wait_for(&r->welcomed, &r->welcome_error);
+  int error = wait_for(r, &r->welcomed, &r->welcome_error);
 
   if (error) return error;
   ib_dma_sync_single_for_cpu(r->id->device, r->welcome_piece.addr, sizeof(*w), DMA_FROM_DEVICE);
@@ -149,11 +152,11 @@ static int be_welcomed(struct mitosis_remote* r, const u8* key) {
   return 0;
 }
 
-static int connect(struct mitosis_remote* r, const struct sockaddr_in* to, u64 handler,
+static int connect(struct mitosis_remote* r, const struct sockaddr_in* to, u32 by, u64 handler,
                    const u8* key) {
   int error;
 
-  r->hello = (struct mitosis_hello){.magic = MITOSIS_MAGIC, .handler = handler};
+  r->hello = (struct mitosis_hello){.magic = MITOSIS_MAGIC, .by = by, .handler = handler};
   get_random_bytes(&r->hello.nonce, sizeof(r->hello.nonce));
   error = attempt(r, to);
   if (error != -EAGAIN || !r->challenged) return error ? error : -EPROTO;
@@ -174,9 +177,8 @@ void mitosis_remote_stop(struct mitosis_remote* r) {
   rdma_destroy_qp(r->id);
 }
 
-static void destroy(struct kref* references) {
-  struct mitosis_remote* r = container_of(references, struct mitosis_remote, references);
-
+void mitosis_remote_close(struct mitosis_remote* r) {
+  if (!r) return;
   mitosis_remote_stop(r);
   if (r->cq) ib_free_cq(r->cq);
   if (r->welcome_piece.length)
@@ -188,39 +190,42 @@ static void destroy(struct kref* references) {
   mitosis_free(r);
 }
 
-struct mitosis_remote* mitosis_remote_get(struct mitosis_remote* r) {
-  if (r) kref_get(&r->references);
-  return r;
-}
-
-void mitosis_remote_put(struct mitosis_remote* r) {
-  if (r) kref_put(&r->references, destroy);
-}
-
-struct mitosis_remote* mitosis_remote_connect(const struct sockaddr_in* to, u64 handler,
-                                              const u8* key) {
+static struct mitosis_remote* open_to(const struct sockaddr_in* to, unsigned int ms, u32 by,
+                                      u64 handler, const u8* key) {
   struct mitosis_remote* r = mitosis_zalloc(sizeof(*r));
   int error;
 
   if (!r) return ERR_PTR(-ENOMEM);
-  kref_init(&r->references);
-  mutex_init(&r->lock);
   init_completion(&r->stepped);
   init_completion(&r->welcomed);
   init_completion(&r->read);
   r->read_done.done = mitosis_remote_on_read;
-  error = connect(r, to, handler, key);
+  r->end = jiffies + msecs_to_jiffies(ms);
+  error = connect(r, to, by, handler, key);
   if (!error) error = mitosis_remote_fetch(r);
   if (!error) return r;
-  mitosis_remote_put(r);
+  mitosis_remote_close(r);
   return ERR_PTR(error);
+}
+
+struct mitosis_remote* mitosis_remote_connect(const struct sockaddr_in* to, u64 handler,
+                                              const u8* key) {
+  return open_to(to, CONNECT_MS, MITOSIS_BY_KEY, handler, key);
+}
+
+struct mitosis_remote* mitosis_remote_reach(const struct sockaddr_in* to,
+                                            const struct mitosis_owner* owner) {
+  u8 key[MITOSIS_KEY_BYTES];
+
+  mitosis_target_key(owner->target_key, owner->generation, key);
+  return open_to(to, MITOSIS_WAIT_MS, MITOSIS_BY_TARGET, owner->handler, key);
 }
 
 int mitosis_remote_ping(const struct sockaddr_in* to) {
   struct mitosis_remote* r = mitosis_remote_connect(to, MITOSIS_NO_HANDLER, NULL);
 
   if (!IS_ERR(r)) {  // it cannot have that handler
-    mitosis_remote_put(r);
+    mitosis_remote_close(r);
     return -EPROTO;
   }
   return PTR_ERR(r) == -EISCONN ? 0 : PTR_ERR(r);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 // A connection to another machine's prepared parent: what client.c begins, reads.c reads by.
-// World: kernel.
+// World: kernel. Its one user at a time is a way's (ways.h).
 #ifndef MITOSIS_CLIENT_H
 #define MITOSIS_CLIENT_H
 
@@ -9,12 +9,11 @@
 #include "remote.h"
 
 struct mitosis_remote {
-  struct kref references;
-  struct mutex lock;  // of reads
   struct rdma_cm_id* id;
   struct ib_pd* pd;
   struct ib_cq* cq;
   struct completion stepped;  // the connection's begin has come one step on
+  unsigned long end;          // of its begin, in jiffies
   int error;
   bool broken;  // nothing is read any more
 
@@ -26,8 +25,8 @@ struct mitosis_remote {
   struct ib_sge welcome_piece;
   struct ib_cqe welcome_done;
 
-  void* blob;                         // the descriptor
-  const struct mitosis_piece* table;  // in it: of the owner's pages
+  void* blob;                         // the descriptor, where it was asked for; null: taken
+  const struct mitosis_piece* table;  // in the blob: of the owner's pages
   struct ib_cqe read_done;
   struct completion read;
   int read_error;
@@ -35,7 +34,7 @@ struct mitosis_remote {
   struct ib_sge pieces[MITOSIS_BATCH];
 };
 
-// reads.c: the descriptor and the table, once the welcome is there.
+// reads.c: the table, and the descriptor where it opened with a key, once the welcome is there.
 int mitosis_remote_fetch(struct mitosis_remote* r);
 void mitosis_remote_on_read(struct ib_cq* cq, struct ib_wc* wc);
 // client.c: nothing is written into this machine's memory any more.

@@ -77,14 +77,24 @@ static int make_queue_pair(struct mitosis_connection* c, struct ib_pd* pd) {
   return rdma_create_qp(c->id, pd, &attributes);
 }
 
+void mitosis_connection_prove(enum mitosis_side side, const struct mitosis_prepared* p,
+                              const struct mitosis_hello* hello, u8* proof) {
+  u8 target[MITOSIS_KEY_BYTES];
+
+  mitosis_target_key(p->identity.target_key, p->generation, target);
+  if (hello->by == MITOSIS_BY_TARGET)
+    mitosis_prove_handler(side, hello, target, proof);
+  else
+    mitosis_prove_handler(side, hello, p->keyed ? p->key : NULL, proof);
+}
+
 static int make_welcome(struct mitosis_connection* c, const struct mitosis_hello* hello) {
-  const struct mitosis_prepared* p = c->prepared;
   u64 address;
 
   c->welcome = mitosis_zalloc(PAGE_SIZE);
   if (!c->welcome) return -ENOMEM;
   c->welcome->magic = MITOSIS_MAGIC;
-  mitosis_prove_handler(MITOSIS_OWNER, hello, p->keyed ? p->key : NULL, c->welcome->proof);
+  mitosis_connection_prove(MITOSIS_OWNER, c->prepared, hello, c->welcome->proof);
   address = ib_dma_map_single(c->id->device, c->welcome, sizeof(*c->welcome), DMA_TO_DEVICE);
   if (ib_dma_mapping_error(c->id->device, address)) return -ENOMEM;
   c->piece = (struct ib_sge){address, sizeof(*c->welcome), 0};

@@ -21,6 +21,9 @@ struct mitosis_connection {
   struct ib_sge piece;
 };
 
+// Of what opens the parent to this hello.
+void mitosis_connection_prove(enum mitosis_side side, const struct mitosis_prepared* prepared,
+                              const struct mitosis_hello* hello, u8* proof);
 // Under the connections' lock, so that no revocation comes in between: makes and accepts it.
 int mitosis_connection_accept(struct mitosis_connection* c, const struct mitosis_hello* hello,
                               u8 depth);

@@ -66,7 +66,7 @@ static int read_one(struct mitosis_prepared* prepared, const struct mitosis_read
   u64 i;
 
   if (!prepared->pages) return -ESTALE;
-  if (read->owner != 0 || read->index > prepared->page_count ||
+  if (read->index > prepared->page_count ||
       read->count > prepared->page_count - read->index)
     return -EINVAL;
   for (i = 0; i < read->count; i++)

@@ -82,7 +82,8 @@ static int add(struct mitosis_remote* r, unsigned int* count, const struct mitos
   return 0;
 }
 
-static int read_all(struct mitosis_remote* r, const struct mitosis_read* reads, u32 count) {
+// One doorbell; more only for more than MITOSIS_BATCH reads.
+int mitosis_remote_read(struct mitosis_remote* r, const struct mitosis_read* reads, u32 count) {
   const u32 piece_pages = r->welcome->piece_pages;
   unsigned int pieces = 0, i;
   int error = 0;
@@ -91,7 +92,7 @@ static int read_all(struct mitosis_remote* r, const struct mitosis_read* reads, 
     const struct mitosis_read* read = &reads[i];
     u64 done = 0;
 
-    if (read->owner != 0 || read->index > r->welcome->page_count ||
+    if (read->index > r->welcome->page_count ||
         read->count > r->welcome->page_count - read->index)
       error = -EINVAL;
     while (!error && done < read->count) {
@@ -104,18 +105,6 @@ static int read_all(struct mitosis_remote* r, const struct mitosis_read* reads, 
     }
   }
   return flush(r, &pieces, error);
-}
-
-// One doorbell; more only for more than MITOSIS_BATCH reads.
-void mitosis_remote_read(struct mitosis_remote* r, struct mitosis_read* reads, u32 count) {
-  int error = mutex_lock_killable(&r->lock);
-  u32 i;
-
-  if (!error) {
-    error = read_all(r, reads, count);
-    mutex_unlock(&r->lock);
-  }
-  for (i = 0; i < count; i++) reads[i].result = error;
 }
 
 // -- the descriptor ------------------------------------------------------------------------------
@@ -134,25 +123,30 @@ static int check_welcome(const struct mitosis_welcome* w, u64* pages) {
 int mitosis_remote_fetch(struct mitosis_remote* r) {
   const struct mitosis_welcome* w = r->welcome;
   unsigned int pieces = 0;
-  u64 pages, done;
+  u64 pages, first = 0, page;
   int error = check_welcome(w, &pages);
 
   if (error) return error;
-  r->blob = mitosis_zalloc(pages << PAGE_SHIFT);
+  // Who opens by the target has the descriptor, which is in front of the table.
+  if (r->hello.by == MITOSIS_BY_TARGET) first = ALIGN(w->descriptor_bytes, 8) >> PAGE_SHIFT;
+  r->blob = mitosis_zalloc((max(pages, first + 1) - first) << PAGE_SHIFT);
   if (!r->blob) return -ENOMEM;
-  for (done = 0; !error && done < pages; done++) {
-    void* into = r->blob + (done << PAGE_SHIFT);
-    struct page* page = is_vmalloc_addr(into) ? vmalloc_to_page(into) : virt_to_page(into);
+  for (page = first; !error && page < pages; page++) {
+    void* into = r->blob + ((page - first) << PAGE_SHIFT);
+    struct page* target = is_vmalloc_addr(into) ? vmalloc_to_page(into) : virt_to_page(into);
 
-    error = add(r, &pieces, &w->blob[done / w->piece_pages], done % w->piece_pages, 1,
-                page_address(page));
+    error = add(r, &pieces, &w->blob[page / w->piece_pages], page % w->piece_pages, 1,
+                page_address(target));
   }
   error = flush(r, &pieces, error);
-  if (!error) r->table = r->blob + ALIGN(w->descriptor_bytes, 8);
+  if (!error) r->table = r->blob + ALIGN(w->descriptor_bytes, 8) - (first << PAGE_SHIFT);
   return error;
 }
 
-const void* mitosis_remote_descriptor(const struct mitosis_remote* r, u64* bytes) {
+void* mitosis_remote_take_descriptor(struct mitosis_remote* r, u64* bytes) {
+  void* blob = r->blob;
+
+  r->blob = NULL;
   *bytes = r->welcome->descriptor_bytes;
-  return r->blob;
+  return blob;
 }

@@ -12,7 +12,7 @@
 #include "shim.h"
 
 enum {
-  MITOSIS_MAGIC = 0x6d746b32,  // its last digit is the wire's version
+  MITOSIS_MAGIC = 0x6d746b33,  // its last digit is the wire's version
   MITOSIS_DEPTH = 16,          // reads that a peer may have out
   MITOSIS_BATCH = 128,         // reads of one doorbell
   MITOSIS_WAIT_MS = 3000,      // of each step of a connection, and of a batch of reads
@@ -27,12 +27,14 @@ struct mitosis_challenge {
   u64 time;
   u8 seal[MITOSIS_PROOF_BYTES];
 };
+// What opens the handler: its key, or, for who has the descriptor already, the target that it names.
+enum { MITOSIS_BY_KEY, MITOSIS_BY_TARGET };
 struct mitosis_hello {  // with the connection's request; 56 bytes find room there
-  u32 magic, reserved;
+  u32 magic, by;
   u64 handler, nonce;
   struct mitosis_challenge challenge;     // zeros: asks for one
   u8 machine_proof[MITOSIS_PROOF_BYTES];  // that it has the cluster's secret
-  u8 handler_proof[MITOSIS_PROOF_BYTES];  // that it has the handler's key
+  u8 handler_proof[MITOSIS_PROOF_BYTES];  // that it has what opens the handler
 };
 static_assert(sizeof(struct mitosis_hello) <= 56);
 struct mitosis_refusal {  // with its rejection
@@ -51,7 +53,7 @@ enum { MITOSIS_WELCOME_PIECES = 250 };
 struct mitosis_welcome {  // sent once the connection stands
   u32 magic;
   s32 error;
-  u8 proof[MITOSIS_PROOF_BYTES];  // that the owner has the secret and the key too
+  u8 proof[MITOSIS_PROOF_BYTES];  // that the owner has the secret and what opens it too
   u64 descriptor_bytes, page_count;
   u32 piece_pages, blob_pieces;
   struct mitosis_piece blob[MITOSIS_WELCOME_PIECES];
@@ -63,6 +65,8 @@ enum mitosis_side { MITOSIS_PEER, MITOSIS_OWNER };
 void mitosis_prove_machine(const struct mitosis_hello* hello, u8* proof);
 void mitosis_prove_handler(enum mitosis_side side, const struct mitosis_hello* hello, const u8* key,
                            u8* proof);
+// What is proved of a target: as long as a key.
+void mitosis_target_key(u64 target_key, u64 generation, u8* key);
 bool mitosis_is_proof(const u8* told, const u8* right);
 void mitosis_challenge(const struct mitosis_hello* hello, struct mitosis_challenge* challenge);
 // 0, or why its challenge does not count: -EAGAIN (none, or an old one), -EBUSY (too many).

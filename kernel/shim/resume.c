@@ -4,7 +4,6 @@
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
 #include <linux/fs.h>
-#include <linux/in.h>
 #include <linux/nsproxy.h>
 #include <linux/proc_ns.h>
 #include <linux/sched/mm.h>
@@ -78,7 +77,9 @@ static int become(struct mitosis_child* child, struct file* file,
   return error;
 }
 
-static int resume(const struct mitosis_source* source, const void* descriptor, u64 bytes) {
+static int resume(struct mitosis_parent* parent) {
+  u64 bytes;
+  const void* descriptor = mitosis_parent_descriptor(parent, &bytes);
   struct mitosis_image* image;
   struct mitosis_child* child = NULL;
   struct file* file;
@@ -95,7 +96,7 @@ static int resume(const struct mitosis_source* source, const void* descriptor, u
   if (error) goto out;
   memcpy(xstate, image->xstate, image->xstate_bytes);
   image->xstate = xstate;
-  child = mitosis_child_make(source, descriptor, bytes);
+  child = mitosis_child_make(parent);
   error = PTR_ERR_OR_ZERO(child);
   if (error) {
     child = NULL;
@@ -134,47 +135,28 @@ static bool may_resume(const struct mitosis_prepared* prepared, const u8* key) {
 }
 
 static int resume_local(u64 handler, const u8* key) {
-  struct mitosis_source source = {.prepared = mitosis_prepared_find(handler)};
+  struct mitosis_prepared* prepared = mitosis_prepared_find(handler);
+  struct mitosis_parent* parent = NULL;
   int error = -EACCES;
 
-  if (!source.prepared) {
+  if (!prepared) {
     mitosis_refuse("resume: no handler %llu is prepared on this machine\n", handler);
     return -ENOENT;
   }
-  if (may_resume(source.prepared, key))
-    error = resume(&source, source.prepared->descriptor, source.prepared->descriptor_bytes);
-  mitosis_prepared_put(source.prepared);
-  return error;
-}
-
-// Asks the machine's agent or module for the descriptor.
-static int find_source(u32 machine, u64 handler, const u8* key, struct mitosis_source* source) {
-  struct sockaddr_in address;
-  bool is_agent;
-  int error = mitosis_machine_find(machine, &address, &is_agent);
-
-  if (error) {
-    mitosis_refuse("resume: machine %u is unknown: Connect it first\n", machine);
-    return error;
+  if (may_resume(prepared, key)) {
+    parent = mitosis_parent_here(prepared);
+    error = PTR_ERR_OR_ZERO(parent);
   }
-  if (is_agent) {
-    source->agent = mitosis_agent_query(&address, machine, handler, key);
-    error = PTR_ERR_OR_ZERO(source->agent);
-    if (error) source->agent = NULL;
-  } else {
-    source->remote = mitosis_remote_connect(&address, handler, key);
-    error = PTR_ERR_OR_ZERO(source->remote);
-    if (error) source->remote = NULL;
-  }
-  if (error)
-    mitosis_refuse("resume: machine %u, handler %llu: error %d\n", machine, handler, error);
+  mitosis_prepared_put(prepared);
+  if (error) return error;
+  error = resume(parent);
+  mitosis_parent_put(parent);
   return error;
 }
 
 static int resume_remote(u32 machine, u64 handler, const u8* key) {
-  struct mitosis_source source = {};
-  const void* descriptor;
-  u64 bytes, begun;
+  struct mitosis_parent* parent;
+  const u64 begun = mitosis_shim_now();
   int error;
 
   // The owner's machine cannot tell whose process asks: without keys, only root may.
@@ -182,15 +164,11 @@ static int resume_remote(u32 machine, u64 handler, const u8* key) {
     mitosis_refuse("resume: from another machine without a key takes CAP_SYS_PTRACE\n");
     return -EACCES;
   }
-  begun = mitosis_shim_now();
-  error = find_source(machine, handler, key, &source);
+  parent = mitosis_parent_elsewhere(machine, handler, key);
   mitosis_profile_call(MITOSIS_RESUME_CONNECT, begun);
-  if (error) return error;
-  descriptor = source.agent ? mitosis_agent_descriptor(source.agent, &bytes)
-                            : mitosis_remote_descriptor(source.remote, &bytes);
-  error = resume(&source, descriptor, bytes);
-  mitosis_remote_put(source.remote);
-  mitosis_agent_put(source.agent);
+  if (IS_ERR(parent)) return PTR_ERR(parent);
+  error = resume(parent);
+  mitosis_parent_put(parent);
   return error;
 }
 

@@ -83,7 +83,7 @@ static int refuse(struct rdma_cm_id* id, const struct mitosis_hello* hello, int 
 static int may_connect(const struct mitosis_prepared* p, const struct mitosis_hello* hello) {
   u8 right[MITOSIS_PROOF_BYTES];
 
-  mitosis_prove_handler(MITOSIS_PEER, hello, p->keyed ? p->key : NULL, right);
+  mitosis_connection_prove(MITOSIS_PEER, p, hello, right);
   return mitosis_is_proof(hello->handler_proof, right) ? 0 : -EACCES;
 }
 
@@ -92,7 +92,7 @@ static int on_request(struct rdma_cm_id* id, const struct rdma_conn_param* reque
   struct mitosis_connection* c;
   int error;
 
-  if (!hello || request->private_data_len < sizeof(*hello) || hello->magic != MITOSIS_MAGIC)
+  if (!hello || request->private_data_len < sizeof(*hello) || hello->magic != MITOSIS_MAGIC || hello->by > MITOSIS_BY_TARGET)
     return refuse(id, NULL, -EPROTO);
   error = mitosis_challenge_check(hello);
   if (error || hello->handler == MITOSIS_NO_HANDLER) return refuse(id, hello, error);

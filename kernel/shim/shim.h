@@ -124,29 +124,38 @@ void mitosis_export_drop(struct mitosis_prepared* prepared);  // export.c
 int mitosis_listener_begin(u16 port);
 void mitosis_listener_end(void);
 
-// client.c: a connection to another machine's prepared parent, which children share.
+// client.c: a connection to another machine's prepared parent, which has one user at a time.
 struct mitosis_remote;
 struct sockaddr_in;
-// The descriptor is there when it returns; else an error in the pointer. Without a key: of what was
-// prepared without one.
+// The descriptor is there when it returns, to be taken; else an error in the pointer. Without a
+// key: of what was prepared without one.
 struct mitosis_remote* mitosis_remote_connect(const struct sockaddr_in* to, u64 handler,
                                               const u8* key);
-struct mitosis_remote* mitosis_remote_get(struct mitosis_remote* remote);
-void mitosis_remote_put(struct mitosis_remote* remote);
-const void* mitosis_remote_descriptor(const struct mitosis_remote* remote, u64* bytes);
-void mitosis_remote_read(struct mitosis_remote* remote, struct mitosis_read* reads, u32 count);
+void* mitosis_remote_take_descriptor(struct mitosis_remote* remote, u64* bytes);
+// The same for who has a descriptor that names this owner: only its pages. -ENOENT or -EACCES: what
+// it names has ended.
+struct mitosis_remote* mitosis_remote_reach(const struct sockaddr_in* to,
+                                            const struct mitosis_owner* owner);
+void mitosis_remote_close(struct mitosis_remote* remote);  // or null
+// 0: all of them; -EINVAL: never captured; -EINTR: the caller is about to die; else what has become
+// of the connection, which is to be closed.
+int mitosis_remote_read(struct mitosis_remote* remote, const struct mitosis_read* reads, u32 count);
 int mitosis_remote_ping(const struct sockaddr_in* to);
 
-// agent.c: a parent that another machine's agent keeps, which children share; as client.c's.
-struct mitosis_agent;
-struct mitosis_agent* mitosis_agent_query(const struct sockaddr_in* to, u32 machine, u64 handler,
-                                          const u8* key);
-struct mitosis_agent* mitosis_agent_get(struct mitosis_agent* agent);
-void mitosis_agent_put(struct mitosis_agent* agent);
-const void* mitosis_agent_descriptor(const struct mitosis_agent* agent, u64* bytes);
-void mitosis_agent_read(struct mitosis_agent* agent, struct mitosis_read* reads, u32 count);
-// -EACCES: it has not the secret, or is another machine.
+// agent.c: -EACCES: it has not the secret, or is another machine.
 int mitosis_agent_ping(const struct sockaddr_in* to, u32 machine);
+
+// parent.c: a prepared parent, of this machine or another's, which its children here share. Else an
+// error in the pointer; the log says why.
+struct mitosis_parent;
+struct mitosis_parent* mitosis_parent_here(struct mitosis_prepared* prepared);
+struct mitosis_parent* mitosis_parent_elsewhere(u32 machine, u64 handler, const u8* key);
+struct mitosis_parent* mitosis_parent_get(struct mitosis_parent* parent);
+void mitosis_parent_put(struct mitosis_parent* parent);  // or null
+const void* mitosis_parent_descriptor(const struct mitosis_parent* parent, u64* bytes);
+bool mitosis_parent_is_here(const struct mitosis_parent* parent);
+// The results are in the reads.
+void mitosis_parent_read(struct mitosis_parent* parent, struct mitosis_read* reads, u32 count);
 
 // machines.c: the addresses of other machines: "10.0.0.1" or "10.0.0.1:7412".
 int mitosis_machine_parse(const char* text, struct sockaddr_in* address);
@@ -187,22 +196,13 @@ void mitosis_restore_state(const struct mitosis_image* image);
 
 // child.c: an address space whose pages come from a parent's.
 enum { MITOSIS_MAX_VVAR_PAGES = 16 };
-// Where its pages are: one of the three, with a reference.
-struct mitosis_source {
-  struct mitosis_prepared* prepared;
-  struct mitosis_remote* remote;
-  struct mitosis_agent* agent;
-};
-static inline bool mitosis_is_here(const struct mitosis_source* source) {
-  return source->prepared != NULL;
-}
 struct mitosis_child {
   struct mmu_notifier notifier;
   struct mutex* lock;  // its own, or its cache's
   struct mutex own_lock;
   struct mitosis_cache* cache;  // null: none
   atomic_long_t users;          // mappings, and who sets it up
-  struct mitosis_source source;
+  struct mitosis_parent* parent;  // with a reference
   struct work_struct end;
   struct list_head profile;  // profile.c's
   void* core;
@@ -213,9 +213,8 @@ struct mitosis_child {
   u64 vvar_pages;
   unsigned long vvar[MITOSIS_MAX_VVAR_PAGES];  // frames; 0: none
 };
-// Takes references of its own. Registered with the caller's memory; else an error in the pointer.
-struct mitosis_child* mitosis_child_make(const struct mitosis_source* source,
-                                         const void* descriptor, u64 bytes);
+// Takes a reference of its own. Registered with the caller's memory; else an error in the pointer.
+struct mitosis_child* mitosis_child_make(struct mitosis_parent* parent);
 // That of a process which has just been forked; both memories are locked for writing. As above.
 struct mitosis_child* mitosis_child_fork(struct mitosis_child* child, struct mm_struct* mm);
 int mitosis_children_begin(void);

@@ -20,9 +20,10 @@ from module_keys import Keys, NoSecret
 from module_life import Life, Nonsense
 from module_policies import OwnModule, Policies
 from module_remote import Remote
+from module_ways import Ways
 
 AT_ONCE = ((Builds,), (TheDevice, TheCommand, Forks, Nonsense), (Life, NoSecret))
-AFTER_THAT = (OwnModule, Policies, Keys, Remote)
+AFTER_THAT = (OwnModule, Policies, Keys, Remote, Ways)
 
 
 class Told(unittest.TestResult):

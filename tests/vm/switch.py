@@ -23,6 +23,11 @@ def is_roce(frame):
             and int.from_bytes(frame[36:38], "big") == ROCE_PORT)
 
 
+def is_tcp(frame):
+    """Whether the frame is one of TCP's."""
+    return frame[12:14] == b"\x08\x00" and frame[23] == socket.IPPROTO_TCP
+
+
 class Switch:
     """Every frame of a machine goes to all others. A context; `ports` tells QEMU's two paths."""
 
@@ -31,7 +36,7 @@ class Switch:
                        for i in range(machines)]
         self._plugged = [True] * machines
         self._loss = [0.0] * machines
-        self._roce = True
+        self._roce = self._tcp = True
         self._random = random.Random(seed)
         self._ports = []
         self._queues = [collections.deque() for _ in range(machines)]
@@ -81,6 +86,10 @@ class Switch:
         """False: from now on RDMA gets through to nobody, and all else does."""
         self._roce = passes
 
+    def pass_tcp(self, passes):
+        """The same for TCP."""
+        self._tcp = passes
+
     def _forward(self):
         while True:
             waiting = any(self._queues)
@@ -100,7 +109,7 @@ class Switch:
                 return
             if not self._plugged[source] or self._random.random() < self._loss[source]:
                 continue
-            if not self._roce and is_roce(frame):
+            if not self._roce and is_roce(frame) or not self._tcp and is_tcp(frame):
                 continue
             for number, queue in enumerate(self._queues):
                 if number != source and len(queue) < QUEUE_FRAMES:

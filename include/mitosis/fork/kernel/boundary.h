@@ -185,7 +185,7 @@ int mitosis_core_decode(const void* bytes, mitosis_u64 size, struct mitosis_imag
 // are written.
 struct mitosis_owner {
   mitosis_u32 machine, target_number;
-  mitosis_u64 target_key;
+  mitosis_u64 target_key, handler, generation;
   char address[64];  // "10.0.0.1:7411", if it is one
 };
 mitosis_u32 mitosis_core_owners(const void* bytes, mitosis_u64 size, struct mitosis_owner* into,

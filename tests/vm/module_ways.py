@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""How mitosis.ko reads an owner that is still there when a connection is not: by another one, or
+over TCP; and that it asks no longer once the owner has said that the parent has ended."""
+
+import soft_roce
+from module_case import CALL, PROGRAM, SIGBUS, RemoteCase, begin, end_of, start, wait_until
+
+
+class Ways(RemoteCase):
+    """On modules that are loaded once for all of them."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.addClassCleanup(cls.unload)
+        cls.load()
+
+    def setUp(self):
+        self.addCleanup(self.end_all)
+        self.addCleanup(self.cluster.switch.pass_roce, True)
+        self.addCleanup(self.cluster.switch.pass_tcp, True)
+
+    def waiting_child(self, handler):
+        """A child that has begun by RDMA, and not fetched most of its memory."""
+        start(self.owner, "parent", handler, "wait")
+        self.other.must("rm", "-f", "/run/go")
+        said = begin(self.other, "/run/waits", "sh", "-c",
+                     f"{PROGRAM} remote 0 {handler}; echo status $?")
+        self.assertEqual(said, "child waits\n")
+
+    def status(self):
+        """Of the child, which goes on."""
+        self.other.must("touch", "/run/go")
+        return end_of(self.other, "/run/waits")
+
+    def accepted(self):
+        return self.statistics(self.owner)["accepted"]
+
+    def test_a_connection_that_breaks_is_made_anew(self):
+        self.waiting_child(90)
+        before = self.accepted()
+        # Nobody tells the child: the owner's device goes, and with it all of its connections.
+        self.owner.must("rdma", "link", "delete", soft_roce.DEVICE)
+        soft_roce.start(self.owner)
+        self.cluster.switch.pass_tcp(False)
+        wait_until(self.other, f"{CALL} connect 0 {self.owner.address} > /dev/null")
+        self.assertEqual(self.status(), "status 0\n")
+        self.assertGreater(self.accepted(), before)
+
+    def test_rdma_does_not_get_through(self):
+        self.waiting_child(91)
+        self.cluster.switch.pass_roce(False)
+        self.assertEqual(self.status(), "status 0\n")  # what it had missed came over TCP
+
+    def test_a_reclaim_is_asked_for_once(self):
+        self.waiting_child(92)
+        before = self.accepted()
+        self.assertEqual(self.owner.run(CALL, "reclaim", 92), (0, "reclaim: done\n"))
+        self.assertEqual(self.status(), f"status {128 + SIGBUS}\n")
+        self.assertEqual(self.accepted(), before)  # not over TCP either
+
+    def test_a_reclaim_without_rdma(self):
+        self.waiting_child(93)
+        self.cluster.switch.pass_roce(False)
+        self.assertEqual(self.owner.run(CALL, "reclaim", 93), (0, "reclaim: done\n"))
+        self.assertEqual(self.status(), f"status {128 + SIGBUS}\n")

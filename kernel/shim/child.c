@@ -18,6 +18,10 @@ int mitosis_children_begin(void) {
   return ends ? 0 : -ENOMEM;
 }
 
+void mitosis_children_later(struct work_struct* work) {
+  queue_work(ends, work);
+}
+
 // No mapping is left; what they leave behind is waited for, and then what memories that were ending
 // have put meanwhile.
 void mitosis_children_end(void) {

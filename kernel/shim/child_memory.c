@@ -49,7 +49,7 @@ static void close_mapping(struct vm_area_struct* vma) {
 }
 
 void mitosis_shim_read(struct mitosis_child* child, struct mitosis_read* reads, mitosis_u32 count) {
-  mitosis_parent_read(child->parent, reads, count);
+  mitosis_parent_read(child->parent, reads, count, child->since);
 }
 
 // A landing's pages become the child's; those of a cache are shared.
@@ -81,12 +81,14 @@ static mitosis_u64 insert(struct mitosis_child* child, mitosis_u64 page, mitosis
 
 static vm_fault_t fault(struct vm_fault* vmf) {
   struct mitosis_child* child = vmf->vma->vm_private_data;
+  const unsigned long since = jiffies;
   int error;
 
   if (!child) return VM_FAULT_SIGBUS;
   // To die: not NOPAGE, which would have the kernel's own accesses fault for ever.
   if (mutex_lock_killable(child->lock)) return VM_FAULT_SIGBUS;
   child->fault = vmf;
+  child->since = since;
   error = mitosis_core_fault(child->core, vmf->pgoff);
   child->fault = NULL;
   mutex_unlock(child->lock);
@@ -119,6 +121,7 @@ int mitosis_child_bring_all(struct mitosis_child* child) {
   if (!mitosis_core_eager()) return 0;
   mmap_read_lock(current->mm);
   mutex_lock(child->lock);
+  child->since = jiffies;
   error = mitosis_core_bring_all(child->core);
   mutex_unlock(child->lock);
   mmap_read_unlock(current->mm);

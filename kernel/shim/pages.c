@@ -19,6 +19,7 @@ static void drop_pages(struct mitosis_capture* c) {
   for (i = 0; i < c->page_count; i++) put_page(mitosis_plain_page(c->pages[i]));
   c->page_count = c->run_count = 0;
   c->marked = false;
+  mitosis_drop_held(c);
 }
 
 void mitosis_capture_drop(struct mitosis_capture* c) {
@@ -81,7 +82,7 @@ static long bring(unsigned long start, unsigned long end, struct page** pages) {
   return got;
 }
 
-// All that files hold, and what a resumed caller has not fetched yet.
+// All that files hold; also what a resumed caller has not fetched, where its owners are too many.
 static int bring_all(struct mm_struct* mm, struct page** pages) {
   struct vm_area_struct* vma;
   unsigned long address;
@@ -93,6 +94,7 @@ static int bring_all(struct mm_struct* mm, struct page** pages) {
     struct mitosis_child* child = mitosis_child_of(vma);
 
     if (vma->vm_flags & (VM_IO | VM_PFNMAP)) continue;
+    if (child && mitosis_ancestors_fit(child)) continue;
     for (address = vma->vm_start; got >= 0 && address < vma->vm_end;) {
       unsigned long end = vma->vm_end;
 
@@ -154,7 +156,8 @@ static int take_all(struct mitosis_capture* c, struct mm_struct* mm, unsigned lo
   }
   raw_write_seqcount_end(&mm->write_protect_seq);
   mitosis_take_end(mm);
-  return result ? result : mitosis_copy_marked(c);
+  if (!result) result = mitosis_copy_marked(c);
+  return result ? result : mitosis_take_held(c, mm);
 }
 
 static int make_room(struct mitosis_capture* c, u64 pages, u64 runs) {
@@ -184,14 +187,16 @@ int mitosis_capture_pages(struct mitosis_capture* c) {
       break;
     }
     result = take_all(c, mm, &missing);
-    full = result == -ENOMEM && (c->page_count == c->room || c->run_count == c->run_room);
+    full = result == -ENOMEM &&
+           (c->page_count == c->room || c->run_count == c->run_room || c->wanted);
     mmap_write_unlock(mm);
     if (result == 0 || round == MAX_ROUNDS) break;
     if (full) {
       const bool runs = c->run_count == c->run_room;
+      const u64 pages = max(c->room * 2, c->room + c->wanted);
 
       drop_pages(c);
-      result = make_room(c, runs ? c->room : c->room * 2, runs ? c->run_room * 4 : c->run_room);
+      result = make_room(c, runs ? c->room : pages, runs ? c->run_room * 4 : c->run_room);
     } else if (result == 1) {
       mmap_read_lock(mm);
       // Many may have been swapped out: more than what is missing, as far as there is memory.

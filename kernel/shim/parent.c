@@ -9,18 +9,8 @@
 #include "ways.h"
 
 enum {
-  MAX_OWNERS = 64,
   RENEWALS = 3,             // within a lease
   UNKNOWN_LEASE_MS = 9000,  // until an ancestor's machine has told its
-};
-
-struct mitosis_parent {
-  struct kref references;
-  const void* descriptor;
-  u64 bytes;
-  void* memory;  // the descriptor's own; null: a prepared parent of this machine has it
-  u32 way_count;
-  struct mitosis_way* ways;  // by the descriptor's owners
 };
 
 // -- leases --------------------------------------------------------------------------------------
@@ -93,15 +83,15 @@ static int find_way(struct mitosis_way* way, bool is_first, const struct asked* 
 }
 
 static int make_ways(struct mitosis_parent* p, const struct asked* asked) {
-  struct mitosis_owner* owners = mitosis_zalloc(MAX_OWNERS * sizeof(*owners));
+  struct mitosis_owner* owners = mitosis_zalloc(MITOSIS_MAX_OWNERS * sizeof(*owners));
   int error = owners ? 0 : -ENOMEM;
   u32 count = 0, i;
 
   if (!error) {
-    count = mitosis_core_owners(p->descriptor, p->bytes, owners, MAX_OWNERS);
+    count = mitosis_core_owners(p->descriptor, p->bytes, owners, MITOSIS_MAX_OWNERS);
     if (!count) error = -EINVAL;
-    if (count > MAX_OWNERS) {
-      mitosis_refuse("the parent's pages are on more than %d machines\n", MAX_OWNERS);
+    if (count > MITOSIS_MAX_OWNERS) {
+      mitosis_refuse("the parent's pages are on more than %d machines\n", MITOSIS_MAX_OWNERS);
       error = -EOPNOTSUPP;
     }
   }
@@ -128,8 +118,7 @@ static int make_ways(struct mitosis_parent* p, const struct asked* asked) {
 
 // -- its life ------------------------------------------------------------------------------------
 
-static void destroy(struct kref* references) {
-  struct mitosis_parent* p = container_of(references, struct mitosis_parent, references);
+static void destroy(struct mitosis_parent* p) {
   u32 i;
 
   for (i = 0; i < p->way_count; i++) {
@@ -145,8 +134,25 @@ struct mitosis_parent* mitosis_parent_get(struct mitosis_parent* p) {
   kref_get(&p->references);
   return p;
 }
+
+static void destroy_now(struct kref* references) {
+  destroy(container_of(references, struct mitosis_parent, references));
+}
 void mitosis_parent_put(struct mitosis_parent* p) {
-  if (p) kref_put(&p->references, destroy);
+  if (p) kref_put(&p->references, destroy_now);
+}
+
+static void end(struct work_struct* work) {
+  destroy(container_of(work, struct mitosis_parent, end));
+}
+static void destroy_later(struct kref* references) {
+  struct mitosis_parent* p = container_of(references, struct mitosis_parent, references);
+
+  INIT_WORK(&p->end, end);
+  mitosis_children_later(&p->end);
+}
+void mitosis_parent_put_later(struct mitosis_parent* p) {
+  if (p) kref_put(&p->references, destroy_later);
 }
 
 static struct mitosis_parent* allocate(void) {
@@ -231,7 +237,8 @@ bool mitosis_parent_is_here(const struct mitosis_parent* p) {
 }
 
 // A batch is of one owner, as a rule.
-void mitosis_parent_read(struct mitosis_parent* p, struct mitosis_read* reads, u32 count) {
+void mitosis_parent_read(struct mitosis_parent* p, struct mitosis_read* reads, u32 count,
+                         unsigned long since) {
   u32 first, run;
 
   for (first = 0; first < count; first += run) {
@@ -239,7 +246,7 @@ void mitosis_parent_read(struct mitosis_parent* p, struct mitosis_read* reads, u
 
     for (run = 1; first + run < count && reads[first + run].owner == owner;) run++;
     if (owner < p->way_count)
-      mitosis_way_read(&p->ways[owner], reads + first, run);
+      mitosis_way_read(&p->ways[owner], reads + first, run, since);
     else
       reads[first].result = -EINVAL;
   }

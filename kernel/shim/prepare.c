@@ -61,6 +61,10 @@ static int encode(struct mitosis_prepared* prepared, struct mitosis_capture* cap
   image->vma_count = capture->vma_count;
   image->runs = capture->runs;
   image->run_count = capture->run_count;
+  image->held = capture->held;
+  image->held_count = capture->held_count;
+  image->ancestors = capture->ancestors;
+  image->ancestor_count = capture->ancestor_count;
   error = mitosis_capture_vdso(image, &vdso);
   if (!error) error = mitosis_capture_files(image, &files);
   if (!error) error = write_descriptor(prepared, image);
@@ -69,6 +73,8 @@ static int encode(struct mitosis_prepared* prepared, struct mitosis_capture* cap
   if (error) return error;
   prepared->pages = capture->pages;
   prepared->page_count = capture->page_count;
+  prepared->ancestors = capture->parent;
+  capture->parent = NULL;
   capture->pages = NULL;
   capture->page_count = 0;
   return 0;

@@ -37,6 +37,7 @@ static void destroy(struct kref* references) {
   mitosis_export_drop(prepared);
   drop_pages(prepared);
   mitosis_free(prepared->descriptor);
+  mitosis_parent_put_later(prepared->ancestors);
   put_pid(prepared->pid);
   memzero_explicit(prepared->key, sizeof(prepared->key));
   mitosis_free(prepared);

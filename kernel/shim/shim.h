@@ -68,6 +68,8 @@ int mitosis_mac_begin(const char* secret, size_t length);
 void mitosis_mac_end(void);
 bool mitosis_has_mac(void);
 
+struct mitosis_parent;
+
 // prepared.c: a parent as of its prepare. Its pages are referenced: the parent's next write copies.
 struct mitosis_prepared {
   struct kref references;
@@ -88,6 +90,7 @@ struct mitosis_prepared {
   u64 descriptor_bytes;
   struct mitosis_export* export;  // export.c's
   struct mitosis_parent_name identity;
+  struct mitosis_parent* ancestors;  // who have what it has not fetched; null: it has all
 };
 
 struct mitosis_prepared* mitosis_prepared_make(void);
@@ -152,10 +155,13 @@ struct mitosis_parent* mitosis_parent_here(struct mitosis_prepared* prepared);
 struct mitosis_parent* mitosis_parent_elsewhere(u32 machine, u64 handler, const u8* key);
 struct mitosis_parent* mitosis_parent_get(struct mitosis_parent* parent);
 void mitosis_parent_put(struct mitosis_parent* parent);  // or null
+// For who has locks: its connections' ends may be long.
+void mitosis_parent_put_later(struct mitosis_parent* parent);  // or null
 const void* mitosis_parent_descriptor(const struct mitosis_parent* parent, u64* bytes);
 bool mitosis_parent_is_here(const struct mitosis_parent* parent);
-// The results are in the reads.
-void mitosis_parent_read(struct mitosis_parent* parent, struct mitosis_read* reads, u32 count);
+// The results are in the reads. `since`: from when on, in jiffies, the caller has waited.
+void mitosis_parent_read(struct mitosis_parent* parent, struct mitosis_read* reads, u32 count,
+                         unsigned long since);
 
 // machines.c: the addresses of other machines: "10.0.0.1" or "10.0.0.1:7412".
 int mitosis_machine_parse(const char* text, struct sockaddr_in* address);
@@ -175,6 +181,13 @@ struct mitosis_capture {
   struct mitosis_run* runs;
   u64 run_count, run_room;
   u64 next;  // the page that would belong to the last run
+  // Of a resumed caller, what it has not fetched:
+  struct mitosis_held* held;
+  u64 held_count;
+  struct mitosis_owner* ancestors;
+  u32 ancestor_count;
+  struct mitosis_parent* parent;  // the ancestors', with a reference
+  u64 wanted;                     // pages that found no room
 };
 int mitosis_capture_pages(struct mitosis_capture* capture);
 void mitosis_capture_drop(struct mitosis_capture* capture);
@@ -207,6 +220,7 @@ struct mitosis_child {
   struct list_head profile;  // profile.c's
   void* core;
   struct vm_fault* fault;             // that is being served, under the lock
+  unsigned long since;                // the same: from when on it has waited, in jiffies
   const struct mitosis_vma* mapping;  // that is being made
   struct mitosis_child* forked;       // of the latest fork; under the mmap lock
   u64 vvar_start;
@@ -219,6 +233,7 @@ struct mitosis_child* mitosis_child_make(struct mitosis_parent* parent);
 struct mitosis_child* mitosis_child_fork(struct mitosis_child* child, struct mm_struct* mm);
 int mitosis_children_begin(void);
 void mitosis_children_end(void);
+void mitosis_children_later(struct work_struct* work);  // before their end
 void mitosis_child_get(struct mitosis_child* child);
 void mitosis_child_put(struct mitosis_child* child);
 // child_memory.c

@@ -92,14 +92,14 @@ static int read_all(struct mitosis_way* way, struct mitosis_read* reads, u32 cou
   }
 }
 
-// Under the lock. `begun`: since when the caller has waited for it.
+// Under the lock.
 static int read_in_turn(struct mitosis_way* way, struct mitosis_read* reads, u32 count,
-                        unsigned long begun) {
+                        unsigned long since) {
   int error;
 
   if (way->ended) return -ESTALE;
   // Who has waited while another tried in vain has waited long enough.
-  if (way->failed && time_after_eq(way->failed_at, begun)) return -ETIMEDOUT;
+  if (way->failed && time_after_eq(way->failed_at, since)) return -ETIMEDOUT;
   error = read_all(way, reads, count);
   way->ended = error == -ESTALE;
   if (error && error != -EINTR && error != -EINVAL) {
@@ -109,8 +109,8 @@ static int read_in_turn(struct mitosis_way* way, struct mitosis_read* reads, u32
   return error;
 }
 
-void mitosis_way_read(struct mitosis_way* way, struct mitosis_read* reads, u32 count) {
-  const unsigned long begun = jiffies;
+void mitosis_way_read(struct mitosis_way* way, struct mitosis_read* reads, u32 count,
+                      unsigned long since) {
   int error;
   u32 i;
 
@@ -120,7 +120,7 @@ void mitosis_way_read(struct mitosis_way* way, struct mitosis_read* reads, u32 c
   }
   error = mutex_lock_killable(&way->lock);
   if (!error) {
-    error = read_in_turn(way, reads, count, begun);
+    error = read_in_turn(way, reads, count, since);
     mutex_unlock(&way->lock);
   }
   for (i = 0; i < count; i++) {

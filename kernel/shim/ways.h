@@ -8,6 +8,7 @@
 
 #include "agent.h"
 
+enum { MITOSIS_MAX_OWNERS = 64 };
 struct mitosis_remote;
 
 // For all children that share the parent. What is told of it does not change once it is made.
@@ -31,8 +32,19 @@ struct mitosis_way {
   mitosis_u64 lease_ms;
 };
 
-// ways.c: the results are in the reads; none is pending afterwards.
-void mitosis_way_read(struct mitosis_way* way, struct mitosis_read* reads, u32 count);
+struct mitosis_parent {
+  struct kref references;
+  struct work_struct end;
+  const void* descriptor;
+  u64 bytes;
+  void* memory;  // the descriptor's own; null: a prepared parent of this machine has it
+  u32 way_count;
+  struct mitosis_way* ways;  // by the descriptor's owners
+};
+
+// ways.c: the results are in the reads; none is pending afterwards. `since`: as parent.c's.
+void mitosis_way_read(struct mitosis_way* way, struct mitosis_read* reads, u32 count,
+                      unsigned long since);
 void mitosis_way_close(struct mitosis_way* way);
 
 // lanes.c: once. 0, or an error, after which some are pending and no lane stands.

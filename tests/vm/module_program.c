@@ -223,6 +223,35 @@ static int change_memory(int device) {
   return munmap(mapped_bytes + 990 * PAGE, 5 * PAGE) == 0 ? 0 : fail("munmap");
 }
 
+static unsigned char* moved_bytes;
+
+// Of its parent's memory a child writes to a little, throws a little away and moves a little.
+static int touch_a_little(void) {
+  memset(mapped_bytes + 100 * PAGE, 0xee, 10 * PAGE);
+  if (madvise(mapped_bytes + 200 * PAGE, 10 * PAGE, MADV_DONTNEED) != 0) return fail("madvise");
+  moved_bytes = mmap(NULL, 10 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (moved_bytes == MAP_FAILED ||
+      mremap(mapped_bytes + 300 * PAGE, 10 * PAGE, 10 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+             moved_bytes) != moved_bytes)
+    return fail("mremap");
+  return 0;
+}
+// A child of that child finds it so, and makes it what it was.
+static int find_touched(void) {
+  for (int i = 0; i < 10 * PAGE; ++i) {
+    if (mapped_bytes[100 * PAGE + i] != 0xee) return fail("what the child has written");
+    if (mapped_bytes[200 * PAGE + i] != 0) return fail("what the child has thrown away");
+    if (moved_bytes[i] != byte_of((size_t)(300 * PAGE + i), 14)) return fail("what was moved");
+  }
+  if (mremap(moved_bytes, 10 * PAGE, 10 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+             mapped_bytes + 300 * PAGE) == MAP_FAILED)
+    return fail("mremap back");
+  for (size_t i = 100 * PAGE; i < 210 * PAGE; ++i) {
+    if (i < 110 * PAGE || i >= 200 * PAGE) mapped_bytes[i] = byte_of(i, 14);
+  }
+  return 0;
+}
+
 static char key_text[2 * MITOSIS_KEY_BYTES + 2];
 
 // Through the original's call, or, where `number` is MITOSIS_PREPARE_KEYED, for a key, which a
@@ -275,18 +304,21 @@ static int parent(int device, unsigned number, unsigned long handler, const char
     say("child waits");
     while (access("/run/go", F_OK) != 0) usleep(20000);
   }
-  const int hops = strcmp(what, "again") == 0 ? 1 : strcmp(what, "twice") == 0 ? 2 : 0;
+  const int little = strcmp(what, "little") == 0;
+  const int hops = little || strcmp(what, "again") == 0 ? 1 : strcmp(what, "twice") == 0 ? 2 : 0;
+  if (little && touch_a_little() != 0) return 1;
   for (int hop = 1; hop <= hops; ++hop) {  // prepares itself again
     const int again = prepare(device, number, handler + (unsigned)hop);
     if (again < 0) return fail("another prepare");
     if (again == 0) {
-      fill_all(on_stack, sizeof on_stack, 120);
+      if (!little) fill_all(on_stack, sizeof on_stack, 120);
       printf("prepared %d%s\n", (int)getpid(), key_text);
       fflush(stdout);
       for (;;) pause();
     }
   }
   int wrong = kept != real * 3.0 ? fail("floating point") : 0;
+  if (little) wrong |= find_touched();
   if (differs(file_bytes, PAGE, 16)) wrong |= fail("a file that may only be read");
   if (strcmp(what, "fork") == 0) wrong |= fork_and_check();
   if (strcmp(what, "signals") == 0) wrong |= fork_among_signals();

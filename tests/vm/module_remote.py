@@ -36,8 +36,8 @@ class Remote(RemoteCase):
         self.assertEqual(self.other.run(PROGRAM, "remote", 0, 74), (0, "child fine\n"))
 
     def test_from_one_to_the_other_and_back_and_on(self):
-        """Three hops; who prepares itself has all that it needs."""
-        parent = start(self.owner, "parent", 75, "twice")
+        """Three hops: the last child has its pages from all three images, which stay."""
+        parent = start(self.owner, "pinned", 75, "twice")
         self.owner.must(CALL, "connect", 1, self.other.address)
         said = begin(self.other, "/run/hop", PROGRAM, "remote", 0, 75)
         self.assertTrue(said.startswith("prepared "), said)
@@ -45,6 +45,8 @@ class Remote(RemoteCase):
         said = begin(self.owner, "/run/hop", PROGRAM, "remote", 1, 76)
         self.assertTrue(said.startswith("prepared "), said)
         self.other.must("sh", "-c", END_ALL)
+        # The third has taken along what the first had: they are on one machine.
+        self.owner.must(CALL, "reclaim", 75)
         self.assertEqual(self.other.run(PROGRAM, "remote", 0, 77), (0, "child fine\n"))
 
     def test_python(self):

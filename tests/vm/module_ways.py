@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """How mitosis.ko reads an owner that is still there when a connection is not: by another one, or
-over TCP; and that it asks no longer once the owner has said that the parent has ended."""
+over TCP; that it asks no longer once the owner has said that the parent has ended; and that what a
+child has not fetched, its own children fetch from where it is."""
 
 import soft_roce
 from module_case import CALL, PROGRAM, SIGBUS, RemoteCase, begin, end_of, start, wait_until
+
+MOST = 1200  # pages of its memory, at least
 
 
 class Ways(RemoteCase):
@@ -51,6 +54,33 @@ class Ways(RemoteCase):
         self.waiting_child(91)
         self.cluster.switch.pass_roce(False)
         self.assertEqual(self.status(), "status 0\n")  # what it had missed came over TCP
+
+    def little(self, handler):
+        """A child that has prepared itself as the handler behind its parent's, and has touched
+        little of its memory: it brings no more. Both stay."""
+        before = self.statistics(self.other)["remote_pages"]
+        start(self.owner, "pinned", handler, "little")
+        said = begin(self.other, f"/run/little{handler}", PROGRAM, "remote", 0, handler)
+        self.assertTrue(said.startswith("prepared "), said)
+        self.assertLess(self.statistics(self.other)["remote_pages"] - before, MOST / 3)
+
+    def test_who_prepares_itself_does_not_fetch_first(self):
+        self.little(94)
+        self.owner.must(CALL, "connect", 1, self.other.address)
+        # A child on the first machine: some pages are there, the others its parent's.
+        self.assertEqual(self.owner.run(PROGRAM, "remote", 1, 95), (0, "child fine\n"))
+        # One beside its parent, by RDMA alone and over TCP alone: what it misses is far away.
+        self.cluster.switch.pass_tcp(False)
+        self.assertEqual(self.other.run(PROGRAM, "child", 95), (0, "child fine\n"))
+        self.cluster.switch.pass_tcp(True)
+        self.cluster.switch.pass_roce(False)
+        self.assertEqual(self.other.run(PROGRAM, "child", 95), (0, "child fine\n"))
+
+    def test_an_ancestor_that_ends(self):
+        self.little(96)
+        self.assertEqual(self.owner.run(CALL, "reclaim", 96), (0, "reclaim: done\n"))
+        said = self.other.run("sh", "-c", f"{PROGRAM} child 97; echo status $?")
+        self.assertTrue(said[1].endswith(f"status {128 + SIGBUS}\n"), said)
 
     def test_a_reclaim_is_asked_for_once(self):
         self.waiting_child(92)

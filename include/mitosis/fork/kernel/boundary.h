@@ -53,6 +53,17 @@ struct mitosis_sigaction {
 struct mitosis_run {
   mitosis_u64 first, count;
 };
+// Pages that the process has not fetched: an owner has them, by its own numbers from `source` on.
+struct mitosis_held {
+  mitosis_u64 first, count, source;
+  mitosis_u32 owner, reserved;
+};
+// The owners of a descriptor's pages, [0] is who prepared it.
+struct mitosis_owner {
+  mitosis_u32 machine, target_number;
+  mitosis_u64 target_key, handler, generation;
+  char address[64];  // "10.0.0.1:7411", if it is one
+};
 
 // Pointers are the maker's: the capture's own arrays, or into decoded bytes.
 struct mitosis_image {
@@ -63,6 +74,10 @@ struct mitosis_image {
   mitosis_u64 vma_count;
   const struct mitosis_run* runs;  // ascending; the owner knows each page by its index in them
   mitosis_u64 run_count;
+  const struct mitosis_held* held;  // ascending; where a run has the page, the run counts
+  mitosis_u64 held_count;
+  const struct mitosis_owner* ancestors;  // [0] is owner 1 of `held`; owner 0 is the process's own
+  mitosis_u64 ancestor_count;
   const void* xstate;  // an XSAVE area in the standard format; what is behind its end is zero
   mitosis_u64 xstate_bytes;
   mitosis_u64 xfeatures;  // that it may use
@@ -181,13 +196,7 @@ int mitosis_core_name(const void* bytes, mitosis_u64 size, struct mitosis_name* 
 // -EOPNOTSUPP: its process has what this module cannot restore; the log says what.
 int mitosis_core_decode(const void* bytes, mitosis_u64 size, struct mitosis_image* image);
 
-// The owners of a descriptor's pages, [0] is who prepared it: how many there are; at most `room`
-// are written.
-struct mitosis_owner {
-  mitosis_u32 machine, target_number;
-  mitosis_u64 target_key, handler, generation;
-  char address[64];  // "10.0.0.1:7411", if it is one
-};
+// How many owners a descriptor has; at most `room` are written.
 mitosis_u32 mitosis_core_owners(const void* bytes, mitosis_u64 size, struct mitosis_owner* into,
                                 mitosis_u32 room);
 
@@ -233,6 +242,11 @@ void mitosis_core_profile(const void* core, struct mitosis_profile* into);
 void mitosis_core_removed(void* core, mitosis_u64 page, mitosis_u64 count);
 // The first pages from `page` on that are still to be fetched: their number; 0: none.
 mitosis_u64 mitosis_core_missing(void* core, mitosis_u64 page, mitosis_u64* first);
+// All pages that owners have and this child has not fetched, ascending: how many pieces they are; at
+// most `room` are written. A page that was told to fail is an owner's still. MITOSIS_NOT_KNOWN: there
+// was no memory for a change, and what the child has not is not known any more.
+#define MITOSIS_NOT_KNOWN (~0ul)
+mitosis_u64 mitosis_core_held(void* core, struct mitosis_held* into, mitosis_u64 room);
 
 #ifdef __cplusplus
 }

@@ -14,18 +14,62 @@ namespace mitosis::kernel {
 
 inline constexpr unsigned image_sections = 11;
 
+/// A record counts in 32 bits: more is several.
+inline void write_run(descriptor::FlatWriter& out, PageRange pages, mitosis_u64 source,
+                      std::uint16_t owner) noexcept {
+  constexpr mitosis_u64 most = 1u << 31;
+  while (pages.count != 0) {
+    const mitosis_u64 count = pages.count < most ? pages.count : most;
+    out.add(descriptor::RunRecord{static_cast<std::uint64_t>(pages.first), source,
+                                  static_cast<std::uint32_t>(count),
+                                  static_cast<std::uint16_t>(descriptor::RunKind::remote), owner});
+    pages = {pages.first + count, pages.count - count};
+    source += count;
+  }
+}
+
+/// What the process has, in the order of its pages, and between that what others hold for it.
 inline void write_runs(descriptor::FlatWriter& out, const mitosis_image& image) noexcept {
-  constexpr mitosis_u64 most = 1u << 31;  // a record counts in 32 bits
-  mitosis_u64 index = 0;
-  for (mitosis_u64 i = 0; i < image.run_count; ++i) {
-    mitosis_run run = image.runs[i];
-    while (run.count != 0) {
-      const mitosis_u64 count = run.count < most ? run.count : most;
-      out.add(descriptor::RunRecord{run.first, index, static_cast<std::uint32_t>(count),
-                                    static_cast<std::uint16_t>(descriptor::RunKind::remote), 0});
-      index += count;
-      run = {run.first + count, run.count - count};
+  mitosis_u64 index = 0, next = 0;
+  PageNumber from{};  // what is held before it has been written, or is the process's own
+  const auto write_held = [&](PageNumber until) {
+    for (; next < image.held_count; ++next) {
+      const mitosis_held& held = image.held[next];
+      const PageNumber first{held.first}, end{held.first + held.count};
+      const PageNumber begin = first < from ? from : first, stop = until < end ? until : end;
+      if (begin < stop) {
+        write_run(out, {begin, stop - begin}, held.source + (begin - first),
+                  static_cast<std::uint16_t>(held.owner));
+        from = stop;
+      }
+      if (until < end) return;  // goes on behind the run
     }
+  };
+  for (mitosis_u64 i = 0; i < image.run_count; ++i) {
+    const PageRange own{PageNumber{image.runs[i].first}, image.runs[i].count};
+    write_held(own.first);
+    write_run(out, own, index, 0);
+    index += own.count;
+    from = own.end();
+  }
+  write_held(PageNumber{user_address_end >> page_shift});
+}
+
+inline void write_owners(descriptor::FlatWriter& out, const mitosis_image& image,
+                         const mitosis_parent_name& self) noexcept {
+  descriptor::OwnerRecord owner = {};
+  owner.machine = mitosis_shim_machine();
+  owner.handler = self.handler;
+  owner.generation = self.generation;
+  owner.target_number = self.target_number;
+  owner.target_key = self.target_key;
+  out.add(owner);
+  for (mitosis_u64 i = 0; i < image.ancestor_count; ++i) {
+    const mitosis_owner& its = image.ancestors[i];
+    owner = {its.machine, its.target_number, its.target_key, its.handler, its.generation, {}};
+    static_assert(sizeof owner.address == sizeof its.address);
+    __builtin_memcpy(owner.address, its.address, sizeof owner.address);
+    out.add(owner);
   }
 }
 
@@ -54,7 +98,7 @@ inline std::uint64_t hash_of_vdso(const mitosis_image& image) noexcept {
 // Of what glibc registers on x86-64.
 inline constexpr std::uint64_t robust_list_bytes = 24, rseq_bytes = 32;
 
-/// One thread, one owner: this machine. Returns the descriptor's bytes.
+/// One thread. Returns the descriptor's bytes.
 inline std::size_t encode(const mitosis_image& image, const mitosis_parent_name& self,
                           MutableBytes into) noexcept {
   using namespace descriptor;  // NOLINT: the records are its vocabulary
@@ -72,13 +116,7 @@ inline std::size_t encode(const mitosis_image& image, const mitosis_parent_name&
   out.section(Tag::runs);
   write_runs(out, image);
   out.section(Tag::owners);
-  OwnerRecord owner = {};
-  owner.machine = mitosis_shim_machine();
-  owner.handler = self.handler;
-  owner.generation = self.generation;
-  owner.target_number = self.target_number;
-  owner.target_key = self.target_key;
-  out.add(owner);
+  write_owners(out, image, self);
   out.section(Tag::sigactions);
   for (const mitosis_sigaction& a : image.sigactions) {
     out.add(SigactionRecord{a.handler, a.flags, a.restorer, a.mask});

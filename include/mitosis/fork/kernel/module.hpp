@@ -66,6 +66,9 @@ struct Module {
     *first = static_cast<mitosis_u64>(found.first);
     return found.count;
   }
+  static mitosis_u64 held(void* core, mitosis_held* into, mitosis_u64 room) noexcept {
+    return as_pager(core).held(into, room);
+  }
 
  private:
   static int number_of(typename Pager<P>::Served served) noexcept {
@@ -138,6 +141,9 @@ struct Module {
   }                                                                                                \
   mitosis_u64 mitosis_core_missing(void* core, mitosis_u64 page, mitosis_u64* first) {             \
     return MitosisModule::missing(core, page, first);                                              \
+  }                                                                                                \
+  mitosis_u64 mitosis_core_held(void* core, mitosis_held* into, mitosis_u64 room) {                \
+    return MitosisModule::held(core, into, room);                                                  \
   }                                                                                                \
   }                                                                                                \
   static_assert(true)

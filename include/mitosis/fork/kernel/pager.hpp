@@ -74,6 +74,19 @@ class Pager {
     const PageNumber first = run->range.first < from ? from : run->range.first;
     return {first, run->range.end() - first};
   }
+  [[nodiscard]] mitosis_u64 held(mitosis_held* into, mitosis_u64 room) const noexcept {
+    mitosis_u64 count = 0;
+    if (child_.engine().broken() != Errc::ok) return MITOSIS_NOT_KNOWN;
+    child_.engine().snapshot(
+        [&](PageRange pages, std::uint16_t owner, PageNumber source, bool /*cached*/) {
+          if (count < room) {
+            into[count] = {static_cast<mitosis_u64>(pages.first), pages.count,
+                           static_cast<mitosis_u64>(source), owner, 0};
+          }
+          ++count;
+        });
+    return count;
+  }
 
  private:
   static constexpr PageNumber no_page{~std::uint64_t{0}};

@@ -187,8 +187,8 @@ int mitosis_capture_pages(struct mitosis_capture* c) {
       break;
     }
     result = take_all(c, mm, &missing);
-    full = result == -ENOMEM &&
-           (c->page_count == c->room || c->run_count == c->run_room || c->wanted);
+    full =
+        result == -ENOMEM && (c->page_count == c->room || c->run_count == c->run_room || c->wanted);
     mmap_write_unlock(mm);
     if (result == 0 || round == MAX_ROUNDS) break;
     if (full) {

@@ -46,7 +46,8 @@ struct asked {
 };
 
 static struct mitosis_prepared* find_here(const struct mitosis_owner* owner) {
-  struct mitosis_prepared* found = mitosis_shim_find_target(owner->target_number, owner->target_key);
+  struct mitosis_prepared* found =
+      mitosis_shim_find_target(owner->target_number, owner->target_key);
 
   if (!found || found->generation == owner->generation) return found;
   mitosis_prepared_put(found);

@@ -67,8 +67,7 @@ static int read_one(struct mitosis_prepared* prepared, const struct mitosis_read
   u64 i;
 
   if (!prepared->pages) return -ESTALE;
-  if (read->index > prepared->page_count ||
-      read->count > prepared->page_count - read->index)
+  if (read->index > prepared->page_count || read->count > prepared->page_count - read->index)
     return -EINVAL;
   for (i = 0; i < read->count; i++)
     memcpy_from_page(read->into + (i << PAGE_SHIFT), prepared->pages[read->index + i], 0,

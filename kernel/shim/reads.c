@@ -92,8 +92,7 @@ int mitosis_remote_read(struct mitosis_remote* r, const struct mitosis_read* rea
     const struct mitosis_read* read = &reads[i];
     u64 done = 0;
 
-    if (read->index > r->welcome->page_count ||
-        read->count > r->welcome->page_count - read->index)
+    if (read->index > r->welcome->page_count || read->count > r->welcome->page_count - read->index)
       error = -EINVAL;
     while (!error && done < read->count) {
       const u64 index = read->index + done, at = index % piece_pages;

@@ -27,7 +27,7 @@ struct mitosis_challenge {
   u64 time;
   u8 seal[MITOSIS_PROOF_BYTES];
 };
-// What opens the handler: its key, or, for who has the descriptor already, the target that it names.
+// What opens the handler: its key, or, for who has its descriptor, the target that this names.
 enum { MITOSIS_BY_KEY, MITOSIS_BY_TARGET };
 struct mitosis_hello {  // with the connection's request; 56 bytes find room there
   u32 magic, by;

@@ -92,7 +92,8 @@ static int on_request(struct rdma_cm_id* id, const struct rdma_conn_param* reque
   struct mitosis_connection* c;
   int error;
 
-  if (!hello || request->private_data_len < sizeof(*hello) || hello->magic != MITOSIS_MAGIC || hello->by > MITOSIS_BY_TARGET)
+  if (!hello || request->private_data_len < sizeof(*hello) || hello->magic != MITOSIS_MAGIC ||
+      hello->by > MITOSIS_BY_TARGET)
     return refuse(id, NULL, -EPROTO);
   error = mitosis_challenge_check(hello);
   if (error || hello->handler == MITOSIS_NO_HANDLER) return refuse(id, hello, error);

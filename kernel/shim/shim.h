@@ -213,8 +213,8 @@ struct mitosis_child {
   struct mmu_notifier notifier;
   struct mutex* lock;  // its own, or its cache's
   struct mutex own_lock;
-  struct mitosis_cache* cache;  // null: none
-  atomic_long_t users;          // mappings, and who sets it up
+  struct mitosis_cache* cache;    // null: none
+  atomic_long_t users;            // mappings, and who sets it up
   struct mitosis_parent* parent;  // with a reference
   struct work_struct end;
   struct list_head profile;  // profile.c's

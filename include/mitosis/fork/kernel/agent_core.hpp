@@ -19,8 +19,8 @@ extern "C" {
   const auto all = view->owners();
   for (mitosis_u32 i = 0; i < all.size() && i < room; ++i) {
     const mitosis::descriptor::OwnerRecord owner = all[i];
-    into[i] = {owner.machine, owner.target_number, owner.target_key, owner.handler,
-               owner.generation, {}};
+    into[i] = {owner.machine, owner.target_number, owner.target_key,
+               owner.handler, owner.generation,    {}};
     static_assert(sizeof owner.address == sizeof into[i].address);
     __builtin_memcpy(into[i].address, owner.address, sizeof owner.address);
   }

@@ -242,9 +242,9 @@ void mitosis_core_profile(const void* core, struct mitosis_profile* into);
 void mitosis_core_removed(void* core, mitosis_u64 page, mitosis_u64 count);
 // The first pages from `page` on that are still to be fetched: their number; 0: none.
 mitosis_u64 mitosis_core_missing(void* core, mitosis_u64 page, mitosis_u64* first);
-// All pages that owners have and this child has not fetched, ascending: how many pieces they are; at
-// most `room` are written. A page that was told to fail is an owner's still. MITOSIS_NOT_KNOWN: there
-// was no memory for a change, and what the child has not is not known any more.
+// All pages that owners have and this child has not fetched, ascending: how many pieces they are;
+// at most `room` are written. A page that was told to fail is an owner's still. MITOSIS_NOT_KNOWN:
+// there was no memory for a change, and what the child has not is not known any more.
 #define MITOSIS_NOT_KNOWN (~0ul)
 mitosis_u64 mitosis_core_held(void* core, struct mitosis_held* into, mitosis_u64 room);
 

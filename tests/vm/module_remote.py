@@ -37,17 +37,19 @@ class Remote(RemoteCase):
 
     def test_from_one_to_the_other_and_back_and_on(self):
         """Three hops: the last child has its pages from all three images, which stay."""
-        parent = start(self.owner, "pinned", 75, "twice")
+        parent = start(self.owner, "pinned", 110, "twice")
         self.owner.must(CALL, "connect", 1, self.other.address)
-        said = begin(self.other, "/run/hop", PROGRAM, "remote", 0, 75)
+        said = begin(self.other, "/run/hop", PROGRAM, "remote", 0, 110)
         self.assertTrue(said.startswith("prepared "), said)
         end(self.owner, parent)
-        said = begin(self.owner, "/run/hop", PROGRAM, "remote", 1, 76)
+        said = begin(self.owner, "/run/hop", PROGRAM, "remote", 1, 111)
         self.assertTrue(said.startswith("prepared "), said)
         self.other.must("sh", "-c", END_ALL)
         # The third has taken along what the first had: they are on one machine.
-        self.owner.must(CALL, "reclaim", 75)
-        self.assertEqual(self.other.run(PROGRAM, "remote", 0, 77), (0, "child fine\n"))
+        self.owner.must(CALL, "reclaim", 110)
+        self.assertEqual(self.other.run(PROGRAM, "remote", 0, 112), (0, "child fine\n"))
+        self.other.must(CALL, "reclaim", 111)
+        self.owner.must(CALL, "reclaim", 112)
 
     def test_python(self):
         words = ("/usr/bin/python3", "-B", ORIGINAL)

@@ -14,18 +14,24 @@
 #include <thread>
 #include <utility>
 
+#include "module.hpp"
+
 namespace mitosis::live {
 
 namespace {
 
-/// `extra`, and what whoever runs these tests wants of all agents ($MITOSIS_LIVE_OPTIONS).
+/// `extra`, and what whoever runs these tests wants of all agents ($MITOSIS_LIVE_OPTIONS). Without
+/// agents there is but a directory.
 testbed::Machines make(std::uint32_t count, std::vector<std::string> extra) {
   testbed::remove_leftovers("mitosis-live");
   const char* const more = std::getenv("MITOSIS_LIVE_OPTIONS");
   std::istringstream words(more != nullptr ? more : "");
   for (std::string word; words >> word;) extra.push_back(word);
   auto machines = testbed::Machines::create(
-      {.command = MITOSIS_COMMAND, .count = count, .prefix = "mitosis-live", .extra = extra});
+      {.command = MITOSIS_COMMAND,
+       .count = module::is_tested() ? 0 : count,
+       .prefix = "mitosis-live",
+       .extra = extra});
   if (!machines) throw std::runtime_error(describe(machines.error()));
   return std::move(*machines);
 }
@@ -65,14 +71,22 @@ Cluster::Cluster(std::uint32_t machines, std::vector<std::string> extra)
 }
 Cluster::~Cluster() = default;
 
+int Cluster::network(std::uint32_t k) const {
+  return module::is_tested() ? -1 : machines_.network(k);
+}
+
 void Cluster::introduce(std::uint32_t at, std::uint32_t other) {
+  if (module::is_tested()) return;  // who has loaded the modules has done so
   if (auto r = machines_.introduce(at, other); !r) throw std::runtime_error(describe(r.error()));
 }
 
 Puppet Cluster::puppet(std::uint32_t k, std::vector<std::string> as) {
   as.push_back(as.empty() ? LIVE_PUPPET : for_all_users(LIVE_PUPPET));
-  return Puppet::start(std::move(as), {"MITOSIS_SOCKET=" + machines_.socket(k)},
-                       machines_.network(k));
+  if (module::is_tested()) {
+    return Puppet::start(module::on(k, std::move(as)),
+                         {"MITOSIS_PUPPET_DEVICE=/dev/mitosis-syscalls"}, network(k));
+  }
+  return Puppet::start(std::move(as), {"MITOSIS_SOCKET=" + machines_.socket(k)}, network(k));
 }
 
 Puppet Cluster::filled(std::uint32_t k, std::uint64_t pages, std::vector<std::string> as) {
@@ -108,12 +122,18 @@ Prepared Cluster::must_prepare(std::uint32_t k, Puppet& puppet, const std::strin
 
 Puppet Cluster::start_child(std::uint32_t k, const Prepared& parent, const std::string& policy,
                             std::vector<std::string> as, int errors) {
+  const std::string handler = std::to_string(parent.handler);
+  if (module::is_tested()) {
+    return Puppet::start(
+        module::call(k, {"resume", module::name_of(parent.machine), handler, parent.key}), {},
+        network(k), errors);
+  }
   const std::string command = as.empty() ? MITOSIS_COMMAND : for_all_users(MITOSIS_COMMAND);
-  append(as, {command, "resume", std::to_string(parent.machine), std::to_string(parent.handler)});
+  append(as, {command, "resume", std::to_string(parent.machine), handler});
   if (!policy.empty()) append(as, {"--policy", policy});
   return Puppet::start(std::move(as),
                        {"MITOSIS_SOCKET=" + machines_.socket(k), "MITOSIS_KEY=" + parent.key},
-                       machines_.network(k), errors);
+                       network(k), errors);
 }
 
 Puppet Cluster::child(std::uint32_t k, const Prepared& parent, const std::string& policy) {
@@ -134,6 +154,7 @@ Outcome Cluster::refused_child(std::uint32_t k, const Prepared& parent, const st
 }
 
 Outcome Cluster::run(std::uint32_t k, std::vector<std::string> words, std::vector<std::string> as) {
+  if (module::is_tested()) return run_program(k, module::call(k, std::move(words)));
   as.push_back(as.empty() ? MITOSIS_COMMAND : for_all_users(MITOSIS_COMMAND));
   append(as, words);
   return run_program(k, std::move(as));
@@ -144,7 +165,7 @@ Outcome Cluster::run_program(std::uint32_t k, std::vector<std::string> argv) {
   testbed::ProcessSpec spec;
   spec.argv = std::move(argv);
   spec.environment = {"MITOSIS_SOCKET=" + machines_.socket(k)};
-  spec.network = machines_.network(k);
+  spec.network = network(k);
   spec.out = spec.err = said.fd();
   auto process = testbed::Process::start(spec);
   if (!process) throw std::runtime_error(describe(process.error()));
@@ -174,15 +195,23 @@ std::vector<int> Cluster::strangers(std::uint32_t k) {
   return pids;
 }
 
+std::string Cluster::left_on(std::uint32_t k) {
+  if (module::is_tested()) {
+    const std::string said = run_program(k, module::call(k, {"statistics"})).text;
+    return said.starts_with("prepared=0 pages=0 children=0 ") ? "" : said;
+  }
+  const std::vector<int> pids = strangers(k);
+  return pids.empty() ? "" : testbed::describe_processes(pids);
+}
+
 std::string Cluster::wait_until_clean(std::chrono::milliseconds limit) {
   std::string left;
   eventually(
       [&] {
         left.clear();
         for (std::uint32_t k = 1; k <= count_; ++k) {
-          const std::vector<int> pids = strangers(k);
-          if (pids.empty()) continue;
-          left += "machine " + std::to_string(k) + ": " + testbed::describe_processes(pids) + "; ";
+          const std::string here = left_on(k);
+          if (!here.empty()) left += "machine " + std::to_string(k) + ": " + here + "; ";
         }
         return left.empty();
       },

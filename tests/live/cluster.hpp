@@ -2,6 +2,8 @@
 // Cluster: what a live test does with its machines, in a line each. World: user.
 // The methods throw std::runtime_error where they cannot do their own work; GoogleTest reports that
 // as the test's failure. The product's answers are returned, for the test to judge.
+// The product is an agent on each machine, or mitosis.ko (module.hpp): tests of what both do run on
+// either.
 #pragma once
 
 #include <testbed/machines.hpp>
@@ -70,12 +72,17 @@ class Cluster {
 
   /// Processes on machine k other than its agent's own three.
   std::vector<int> strangers(std::uint32_t k);
-  /// "" once there are none on any machine, or those that are left after the deadline.
+  /// "" once there are none on any machine, or those that are left after the deadline. Of the
+  /// module: parents and children.
   std::string wait_until_clean(std::chrono::milliseconds limit = patience);
   /// A path that every user may use: a directory in which programs are copied for them.
   std::string for_all_users(const std::string& path);
 
  private:
+  [[nodiscard]] int network(std::uint32_t k) const;
+  /// What a test has left on machine k; "" if nothing.
+  std::string left_on(std::uint32_t k);
+
   testbed::Machines machines_;
   std::uint32_t count_;
   std::uint64_t next_handler_ = 1;

@@ -17,13 +17,14 @@ from module_command import TheCommand
 from module_device import TheDevice
 from module_fork import Forks
 from module_keys import Keys, NoSecret
+from module_laws import Laws, LawsHere
 from module_life import Life, Nonsense
 from module_policies import OwnModule, Policies
 from module_remote import Remote
 from module_ways import Ways
 
-AT_ONCE = ((Builds,), (TheDevice, TheCommand, Forks, Nonsense), (Life, NoSecret))
-AFTER_THAT = (OwnModule, Policies, Keys, Remote, Ways)
+AT_ONCE = ((Builds,), (TheDevice, TheCommand, Forks, Nonsense), (Life, NoSecret, LawsHere))
+AFTER_THAT = (OwnModule, Policies, Keys, Remote, Ways, Laws)
 
 
 class Told(unittest.TestResult):

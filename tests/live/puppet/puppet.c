@@ -3,6 +3,7 @@
  * line. World: user. It is parent, child, and the child's child: a resumed puppet goes on hearing
  * on whatever its launcher has as standard input. At the end of the input it checks all its memory
  * and exits with 0. A wrong byte anywhere exits with 99. */
+#include <errno.h>
 #include <mitosis/mitosis.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "device.h"
 #include "files.h"
 #include "mischief.h"
 #include "model.h"
@@ -28,21 +30,35 @@ static void say_failure(void) {
   say("error %d %s", mitosis_errno(), mitosis_strerror());
 }
 
-/* "prepare HANDLER [POLICY]": "parent KEY", in a child "child PID", or "error NUMBER SENTENCE". */
-static void do_prepare(const struct order* order) {
-  const int sd = mitosis_open();
-  struct mitosis_key key;
-  const char* policy = order->second[0] != '\0' ? order->second : NULL;
-  const int who = sd < 0 ? -1 : mitosis_prepare(sd, order->a, policy, &key);
-  if (who == MITOSIS_PARENT) {
-    char text[33];
-    mitosis_key_format(&key, text);
-    say("parent %s", text);
-  } else if (who == MITOSIS_CHILD) {
+static void say_prepared(int who, const struct mitosis_key* key) {
+  char text[33];
+  if (who == MITOSIS_CHILD) {
     say("child %d", (int)getpid());
   } else {
-    say_failure();
+    mitosis_key_format(key, text);
+    say("parent %s", text);
   }
+}
+
+/* "prepare HANDLER [POLICY]": "parent KEY", in a child "child PID", or "error NUMBER SENTENCE". A
+ * module has its own policy. */
+static void do_prepare(const struct order* order) {
+  struct mitosis_key key;
+  const char* policy = order->second[0] != '\0' ? order->second : NULL;
+  if (device_is_used()) {
+    const int who = device_prepare(order->a, key.bytes);
+    if (who >= 0)
+      say_prepared(who, &key);
+    else
+      say("error %d %s", errno, strerror(errno));
+    return;
+  }
+  const int sd = mitosis_open();
+  const int who = sd < 0 ? -1 : mitosis_prepare(sd, order->a, policy, &key);
+  if (who >= 0)
+    say_prepared(who, &key);
+  else
+    say_failure();
   if (sd >= 0) mitosis_close(sd);
 }
 

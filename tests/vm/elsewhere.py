@@ -40,7 +40,7 @@ def serve(address):
 def relay(connection):
     """Until the other side has closed; what came behind END."""
     told = b""
-    with selectors.DefaultSelector() as ready:
+    with selectors.PollSelector() as ready:  # epoll takes no /dev/null
         ready.register(connection, selectors.EVENT_READ)
         ready.register(0, selectors.EVENT_READ)
         while True:

@@ -27,11 +27,10 @@ testbed::Machines make(std::uint32_t count, std::vector<std::string> extra) {
   const char* const more = std::getenv("MITOSIS_LIVE_OPTIONS");
   std::istringstream words(more != nullptr ? more : "");
   for (std::string word; words >> word;) extra.push_back(word);
-  auto machines = testbed::Machines::create(
-      {.command = MITOSIS_COMMAND,
-       .count = module::is_tested() ? 0 : count,
-       .prefix = "mitosis-live",
-       .extra = extra});
+  auto machines = testbed::Machines::create({.command = MITOSIS_COMMAND,
+                                             .count = module::is_tested() ? 0 : count,
+                                             .prefix = "mitosis-live",
+                                             .extra = extra});
   if (!machines) throw std::runtime_error(describe(machines.error()));
   return std::move(*machines);
 }

@@ -129,8 +129,10 @@ TEST_P(Families, a_child_that_forks_and_remaps_before_it_prepares) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Policies, Families,
-                         ::testing::ValuesIn(module::policies({"rc+ondemand+none+cow", "dct+prefetch8+local+cow", "rc+eager+none+copy"})),
- [](const auto& info) {
+                         ::testing::ValuesIn(module::policies({"rc+ondemand+none+cow",
+                                                               "dct+prefetch8+local+cow",
+                                                               "rc+eager+none+copy"})),
+                         [](const auto& info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), '+', '_');
                            return name;

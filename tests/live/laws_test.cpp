@@ -118,13 +118,17 @@ TEST_P(Laws, a_parent_may_exit_at_once) {
 }
 
 // Every value of every axis, and what interacts: caches with both ways of copying, Eager with both.
-INSTANTIATE_TEST_SUITE_P(Policies, Laws,
-                         ::testing::ValuesIn(module::policies({"rc+ondemand+none+cow", "rc+prefetch8+none+cow", "dct+prefetch64+local+cow", "rc+eager+none+copy", "rc+prefetch8+local+copy", "dct+ondemand+local+cow", "rc+eager+local+cow"})),
- [](const auto& info) {
-                           std::string name = info.param;
-                           std::replace(name.begin(), name.end(), '+', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Policies, Laws,
+    ::testing::ValuesIn(module::policies({"rc+ondemand+none+cow", "rc+prefetch8+none+cow",
+                                          "dct+prefetch64+local+cow", "rc+eager+none+copy",
+                                          "rc+prefetch8+local+copy", "dct+ondemand+local+cow",
+                                          "rc+eager+local+cow"})),
+    [](const auto& info) {
+      std::string name = info.param;
+      std::replace(name.begin(), name.end(), '+', '_');
+      return name;
+    });
 
 }  // namespace
 }  // namespace mitosis::live

@@ -8,16 +8,15 @@
 #include <mitosis/net/rpc/ud/datagram.hpp>
 #include <mitosis/net/rpc/ud/way.hpp>
 #include <mitosis/net/tcp/clock.hpp>
-#include <mitosis/net/verbs/address_handle.hpp>
 #include <mitosis/net/verbs/completion_words.hpp>
 #include <mitosis/net/verbs/device_choice.hpp>
 #include <mitosis/net/verbs/memory_region.hpp>
 #include <mitosis/net/verbs/queue_pair.hpp>
+#include <mitosis/net/verbs/ud_ways.hpp>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -31,9 +30,11 @@ inline constexpr std::uint32_t ud_key = 0x4d495431;
 class UdPort {
  public:
   /// A device's MTU is the port's: datagrams are as long at most.
+  /// `waits`: a first datagram to somebody waits for the network to tell the way; else it leaves
+  /// once that is known, with `send_parked`.
   static Result<std::unique_ptr<UdPort>> open(const ChosenGid& at, std::uint32_t receives,
-                                              std::uint32_t sends) {
-    std::unique_ptr<UdPort> port(new UdPort(at, receives, sends));
+                                              std::uint32_t sends, bool waits = true) {
+    std::unique_ptr<UdPort> port(new UdPort(at, receives, sends, waits));
     if (Result<void> done = port->start(); !done.ok()) {
       return done.error().in("open a port for datagrams");
     }
@@ -61,6 +62,16 @@ class UdPort {
   /// Hands a datagram to the device; what cannot be sent is lost, as datagrams may be. Waits for a
   /// buffer where all are on their way: microseconds. machine_unreachable: no way to there.
   [[nodiscard]] Result<void> send(const rpc::ud::Way& to, Bytes datagram);
+  /// Of a port that does not wait: readable when `send_parked` has something to do.
+  [[nodiscard]] int ways_fd() const noexcept { return ways_->fd(); }
+  [[nodiscard]] Result<void> send_parked() {
+    Result<void> done;
+    for (const UdWays::Parked& each : ways_->take()) {
+      Result<void> sent = send(each.to, Bytes(each.bytes.data(), each.bytes.size()));
+      if (!sent.ok() && done.ok()) done = sent;
+    }
+    return done;
+  }
 
   /// Calls `take(way, datagram)` for what has come; how many. connection_lost: the port is broken.
   template <class Take>
@@ -94,14 +105,14 @@ class UdPort {
 
  private:
   static constexpr std::uint32_t grh_bytes = 40;  ///< in front of each datagram (ibv_create_qp(3))
-  static constexpr std::size_t max_handles = 1024;
 
-  UdPort(const ChosenGid& at, std::uint32_t receives, std::uint32_t sends)
-      : at_(at), receives_(receives), sends_(sends) {}
+  UdPort(const ChosenGid& at, std::uint32_t receives, std::uint32_t sends, bool waits)
+      : at_(at), receives_(receives), sends_(sends), waits_(waits) {}
 
   Result<void> start();
   Result<void> connect_nothing();
-  Result<AddressHandle*> handle(const rpc::ud::Way& to);
+  /// Null: it is not known, and not to be waited for.
+  Result<const AddressHandle*> handle(const rpc::ud::Way& to);
   [[nodiscard]] Result<void> reap_until(std::uint32_t free);
 
   [[nodiscard]] std::uint8_t* receive_buffer(std::uint32_t number) noexcept {
@@ -151,6 +162,7 @@ class UdPort {
 
   ChosenGid at_;
   std::uint32_t receives_, sends_;
+  bool waits_;
   std::uint32_t datagram_bytes_ = 0;
   std::uint16_t lid_ = 0;
   std::vector<std::uint8_t> memory_;
@@ -161,8 +173,7 @@ class UdPort {
   std::optional<MemoryRegion> region_;
   std::optional<EventChannel> channel_;
   std::optional<CompletionQueue> received_, sent_;
-  /// By port: a machine's queue pairs share one. Any stranger has us make one.
-  std::map<std::pair<Gid, std::uint16_t>, AddressHandle> handles_;
+  std::optional<UdWays> ways_;
   std::optional<QueuePair> queue_;
 };
 
@@ -191,6 +202,7 @@ inline Result<void> UdPort::start() {
            .ok()) {
     return done;
   }
+  ways_.emplace(*domain_, at_.port, at_.gid.index);
   if (!(done = keep(channel_, EventChannel::make(*context_))).ok()) return done;
   const auto entries = [](std::uint32_t count) { return static_cast<int>(count); };
   if (!(done = keep(received_, CompletionQueue::make(*context_, entries(receives_), &*channel_)))
@@ -233,24 +245,15 @@ inline Result<void> UdPort::connect_nothing() {
   return queue_->modify(attributes, IBV_QP_STATE | IBV_QP_SQ_PSN, "queue pair: ready to send");
 }
 
-inline Result<AddressHandle*> UdPort::handle(const rpc::ud::Way& to) {
-  const std::pair port(to.gid, to.lid);
-  if (const auto known = handles_.find(port); known != handles_.end()) return &known->second;
-  if (handles_.size() >= max_handles) {
+inline Result<const AddressHandle*> UdPort::handle(const rpc::ud::Way& to) {
+  if (const AddressHandle* const known = ways_->find(to); known != nullptr) return known;
+  if (ways_->full()) {
     // A handle must outlive what was sent with it.
     if (Result<void> sent = reap_until(sends_); !sent.ok()) return sent.error();
-    handles_.clear();
+    ways_->forget();
   }
-  ibv_ah_attr way = {};
-  way.is_global = 1;
-  std::memcpy(way.grh.dgid.raw, to.gid.data(), to.gid.size());
-  way.grh.sgid_index = static_cast<std::uint8_t>(at_.gid.index);
-  way.grh.hop_limit = 64;
-  way.dlid = to.lid;
-  way.port_num = at_.port;
-  Result<AddressHandle> made = AddressHandle::make(*domain_, way);
-  if (!made.ok()) return made.error();
-  return &handles_.emplace(port, std::move(made).value()).first->second;
+  if (waits_) return ways_->make(to);
+  return nullptr;
 }
 
 /// Waits until so many send buffers are free.
@@ -268,8 +271,12 @@ inline Result<void> UdPort::reap_until(std::uint32_t free) {
 
 inline Result<void> UdPort::send(const rpc::ud::Way& to, Bytes datagram) {
   if (datagram.size() > datagram_bytes_) return Error(Errc::limit_exceeded, "a datagram");
-  Result<AddressHandle*> way = handle(to);
+  Result<const AddressHandle*> way = handle(to);
   if (!way.ok()) return way.error();
+  if (*way == nullptr) {
+    ways_->park(to, datagram);
+    return {};
+  }
   if (Result<void> room = reap_until(1); !room.ok()) return room;
   const std::uint32_t buffer = free_.back();
   std::memcpy(send_buffer(buffer), datagram.data(), datagram.size());

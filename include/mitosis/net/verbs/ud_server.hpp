@@ -43,7 +43,7 @@ class UdServer {
     const std::size_t receives = options.sessions.max_sessions * (options.sessions.credits + 1) +
                                  options.sessions.max_strangers;
     Result<std::unique_ptr<UdPort>> port =
-        UdPort::open(at, static_cast<std::uint32_t>(receives), /*sends=*/256);
+        UdPort::open(at, static_cast<std::uint32_t>(receives), /*sends=*/256, /*waits=*/false);
     if (!port.ok()) return port.error();
     options.sessions.datagram_bytes = (*port)->datagram_bytes();
     UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -234,6 +234,10 @@ inline void UdServer::take_replies() {
 }
 
 inline void UdServer::send_all() {
+  if (const Result<void> sent = port_->send_parked();
+      !sent.ok() && sent.code() == Errc::connection_lost) {
+    return give_up(sent.error());
+  }
   for (const rpc::ud::OutgoingDatagram& out : sessions_.take_output()) {
     // What cannot be sent is lost; its caller asks again, or gives up in its time.
     const Result<void> sent = port_->send(out.to, Bytes(out.bytes.data(), out.bytes.size()));
@@ -249,8 +253,9 @@ inline void UdServer::sleep() {
   }
   send_all();
   if (any_done_.load()) return;
-  pollfd waiting[2] = {{port_->fd(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
-  static_cast<void>(::poll(waiting, 2, 1000));
+  pollfd waiting[3] = {
+      {port_->fd(), POLLIN, 0}, {wake_.get(), POLLIN, 0}, {port_->ways_fd(), POLLIN, 0}};
+  static_cast<void>(::poll(waiting, 3, 1000));
   std::uint64_t pokes = 0;
   static_cast<void>(!::read(wake_.get(), &pokes, sizeof pokes));
 }

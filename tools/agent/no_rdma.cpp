@@ -12,4 +12,8 @@ Result<std::unique_ptr<RdmaSide>> open_rdma(const AgentOptions&, TargetTable&, P
       .in("open the RDMA device");
 }
 
+bool rdma_is_there(const AgentOptions&) {
+  return false;
+}
+
 }  // namespace mitosis::agent

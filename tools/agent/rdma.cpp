@@ -13,4 +13,8 @@ Result<std::unique_ptr<RdmaSide>> open_rdma(const AgentOptions& options, TargetT
   return std::unique_ptr<RdmaSide>(std::move(opened).value());
 }
 
+bool rdma_is_there(const AgentOptions& options) {
+  return verbs::choose(verbs::list_devices(), VerbsSide::wish_of(options)).ok();
+}
+
 }  // namespace mitosis::agent

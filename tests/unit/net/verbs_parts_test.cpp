@@ -5,6 +5,7 @@
 #include <poll.h>
 
 #include <mitosis/net/verbs/completion_words.hpp>
+#include <mitosis/net/verbs/device_health.hpp>
 #include <mitosis/net/verbs/errands.hpp>
 #include <mitosis/net/verbs/registered_pool.hpp>
 
@@ -50,6 +51,31 @@ TEST(ForEachPart, StopsWhereItIsTold) {
     return false;
   }));
   EXPECT_EQ(calls, 1);
+}
+
+TEST(DeviceHealth, FollowsItsOwnPort) {
+  using News = DeviceHealth::News;
+  DeviceHealth health(2);
+  EXPECT_EQ(health.on_event({IBV_EVENT_PORT_ACTIVE, 2}), News::none);  // it was
+  EXPECT_EQ(health.on_event({IBV_EVENT_PORT_ERR, 1}), News::none);
+  EXPECT_TRUE(health.usable());
+  EXPECT_EQ(health.on_event({IBV_EVENT_PORT_ERR, 2}), News::port_down);
+  EXPECT_EQ(health.on_event({IBV_EVENT_PORT_ERR, 2}), News::none);
+  EXPECT_FALSE(health.usable());
+  EXPECT_EQ(health.on_event({IBV_EVENT_PORT_ACTIVE, 2}), News::port_up);
+  EXPECT_TRUE(health.usable());
+}
+TEST(DeviceHealth, AFailureIsToldOnceAndStays) {
+  using News = DeviceHealth::News;
+  for (const ibv_event_type fatal : {IBV_EVENT_DEVICE_FATAL, IBV_EVENT_CQ_ERR}) {
+    DeviceHealth health(1);
+    EXPECT_EQ(health.on_event({IBV_EVENT_QP_FATAL, 0}), News::none);
+    EXPECT_TRUE(health.usable());
+    EXPECT_EQ(health.on_event({fatal, 0}), News::failed);
+    EXPECT_EQ(health.on_gone(), News::none);
+    EXPECT_EQ(health.on_event({IBV_EVENT_PORT_ACTIVE, 1}), News::none);
+    EXPECT_FALSE(health.usable());
+  }
 }
 
 TEST(OnDemand, IsDecidedByWhatTheDeviceCanDoOverReliableConnections) {

@@ -3,12 +3,16 @@
 // All verbs objects of a process on that device are made of it, and must end before it does.
 #pragma once
 
+#include <fcntl.h>
 #include <infiniband/verbs.h>
+#include <unistd.h>
 
 #include <mitosis/base/result.hpp>
+#include <mitosis/net/verbs/device_health.hpp>
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 namespace mitosis::verbs {
@@ -43,7 +47,10 @@ class Context {
         .in("open a device");
   }
   /// Takes an opened device over.
-  explicit Context(ibv_context* raw) noexcept : raw_(raw) {}
+  explicit Context(ibv_context* raw) noexcept : raw_(raw) {
+    const int flags = ::fcntl(raw->async_fd, F_GETFL);
+    (void)::fcntl(raw->async_fd, F_SETFL, flags | O_NONBLOCK);  // next_event never waits
+  }
   Context(Context&& other) noexcept : raw_(std::exchange(other.raw_, nullptr)) {}
   Context& operator=(Context&& other) noexcept {
     if (this != &other) {
@@ -56,8 +63,29 @@ class Context {
 
   [[nodiscard]] ibv_context* get() const noexcept { return raw_; }
   [[nodiscard]] const char* name() const noexcept { return ::ibv_get_device_name(raw_->device); }
-  /// Readable when the device has an asynchronous event (ibv_get_async_event).
-  [[nodiscard]] int async_fd() const noexcept { return raw_->async_fd; }
+  /// The next asynchronous event, if there is one; never waits. It is acknowledged: what it is of
+  /// could not end before.
+  [[nodiscard]] std::optional<DeviceEvent> next_event() const noexcept {
+    ibv_async_event raw = {};
+    if (::ibv_get_async_event(raw_, &raw) != 0) return std::nullopt;
+    DeviceEvent event{raw.event_type, 0};
+    if (raw.event_type == IBV_EVENT_PORT_ERR || raw.event_type == IBV_EVENT_PORT_ACTIVE) {
+      event.port = static_cast<std::uint8_t>(raw.element.port_num);
+    }
+    ::ibv_ack_async_event(&raw);
+    return event;
+  }
+  /// Of a port that nobody looks after by them, so that they do not pile up in the kernel.
+  void drop_events() const noexcept {
+    constexpr int most = 64;  // the rest next time
+    for (int i = 0; i < most && next_event(); ++i) {
+    }
+  }
+  /// Whether the kernel is taking the device away. Drivers that cannot take it from who uses it
+  /// (rxe, siw) send no event: what waits for us then is `rdma link delete`, or the shutdown.
+  [[nodiscard]] bool leaves() const noexcept {
+    return ::access(raw_->device->dev_path, F_OK) != 0 && errno == ENOENT;
+  }
   [[nodiscard]] Result<ibv_device_attr> attributes() const noexcept {
     ibv_device_attr attributes = {};
     if (const int e = ::ibv_query_device(raw_, &attributes); e != 0) {

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace mitosis::verbs {
@@ -51,6 +52,23 @@ class Nic {
   [[nodiscard]] const std::string& address() const noexcept { return address_; }
   /// Whether peers can read memory of it that is not pinned.
   [[nodiscard]] bool on_demand() const noexcept { return on_demand_; }
+  /// Reads what the device tells by itself, at most some events; `on_news(news, why)` hears of
+  /// each that changes something. One thread calls it, about once a second.
+  template <class OnNews>
+  void look_after(OnNews on_news) const {
+    constexpr int most = 64;
+    for (int i = 0; i < most; ++i) {
+      const auto event = context_.next_event();
+      if (!event) break;
+      const DeviceHealth::News news = health_->on_event(*event);
+      if (news != DeviceHealth::News::none) on_news(news, ::ibv_event_type_str(event->type));
+    }
+    if (!context_.leaves()) return;
+    const DeviceHealth::News news = health_->on_gone();
+    if (news != DeviceHealth::News::none) on_news(news, "it is being removed");
+  }
+  /// Whether its port is up, and it has not failed; as of the last look_after.
+  [[nodiscard]] bool usable() const noexcept { return health_->usable(); }
   /// Reads that a queue pair may have open, as their reader and as their target.
   [[nodiscard]] std::uint8_t reads_out() const noexcept { return reads_out_; }
   [[nodiscard]] std::uint8_t reads_in() const noexcept { return reads_in_; }
@@ -73,6 +91,7 @@ class Nic {
   bool on_demand_ = false;
   std::uint8_t reads_out_ = 1;
   std::uint8_t reads_in_ = 1;
+  std::unique_ptr<DeviceHealth> health_;
 };
 
 namespace detail {
@@ -124,6 +143,7 @@ inline Result<Nic> Nic::open(const DeviceWish& wish) {
   if (chosen->gid.index > 255) return Error(Errc::limit_exceeded, "a gid of an index over 255");
   nic.at_ = *chosen;
   nic.port_ = chosen->port;
+  nic.health_ = std::make_unique<DeviceHealth>(chosen->port);
   nic.gid_index_ = static_cast<std::uint8_t>(chosen->gid.index);
   nic.gid_ = *gid;
   nic.lid_ = port->lid;

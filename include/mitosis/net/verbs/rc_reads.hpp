@@ -46,6 +46,9 @@ class RcReads {
       lanes_.for_each([](ReadLane& lane) { lane.disarm(); });
       armed_ = false;
     }
+    if (!context_->nic->usable()) {
+      for (const std::uint32_t endpoint : lanes_.hot()) lanes_[endpoint].give_up(now);
+    }
     const std::size_t before = context_->done.size();
     for (const std::uint32_t endpoint : lanes_.hot()) lanes_[endpoint].poll(now);
     lanes_.expire(now);

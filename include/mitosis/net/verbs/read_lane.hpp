@@ -33,6 +33,7 @@ class ReadLane {
   }
   /// Whether reads can be given to it now. Where not, sees to it that they can be later.
   [[nodiscard]] bool usable(Time now) {
+    if (!context_->nic->usable()) return false;
     if (link_.up()) return true;
     if (link_.wanted(now)) connect();
     return false;
@@ -52,6 +53,11 @@ class ReadLane {
   [[nodiscard]] bool armed() const noexcept { return armed_; }
   /// Ends what is overdue; what the device has had for too long goes the second way.
   void expire(Time now);
+  /// The device is of no use for now: what it has goes the second way.
+  void give_up(Time now) {
+    if (pair_ == nullptr) return;
+    break_down(Error(Errc::connection_lost, "this machine's device or its port is down"), now);
+  }
   /// Ends all its reads with `why`, and the connection.
   void fail(Errc why) {
     drop();

@@ -141,6 +141,7 @@ class UdClient : public rpc::Calls<UdClient> {
 /// A session that is ready.
 inline Result<void> UdClient::connect(Time deadline) {
   if (session_ && session_->state() == State::ready) return {};
+  port_->drop_events();
   session_.emplace(self_, peer_, auth::ClientName{name_, last_sent_}, options_.session);
   session_->open(tcp::monotonic_now());
   Result<void> opened =

@@ -97,6 +97,8 @@ class UdPort {
       if (*got < sizeof done / sizeof *done) return count;
     }
   }
+  /// What the device has told by itself: whoever has the Nic looks after it. Now and then.
+  void drop_events() const noexcept { context_->drop_events(); }
   /// The next datagram makes `fd()` readable; call `receive` once more before waiting for it.
   [[nodiscard]] Result<void> arm() noexcept {
     channel_->drain();

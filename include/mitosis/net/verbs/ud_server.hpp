@@ -178,6 +178,7 @@ inline void UdServer::serve() {
     open_.store(sessions_.sessions());
     if (now >= sweep) {
       sessions_.on_time(now);
+      port_->drop_events();
       sweep = tcp::deadline_in(5000);
     }
     if (now >= spin_until) sleep();

@@ -164,6 +164,10 @@ inline int run_worker(const AgentOptions& options, StateTable& table,
     const timespec wait = {tick.count() / 1000, (tick.count() % 1000) * 1'000'000};
     if (::sigtimedwait(&stop, nullptr, &wait) == SIGTERM) return 0;
     (*worker)->on_tick();
+    if (auto r = (*worker)->look_after_device(); !r) {
+      spdlog::warn("{}; the next worker goes on", describe(r.error()));
+      (void)::raise(SIGKILL);
+    }
   }
 }
 

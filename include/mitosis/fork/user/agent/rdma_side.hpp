@@ -64,6 +64,11 @@ class RdmaSide {
   /// this ends.
   virtual void serve_pool_link(int fd, const auth::Hello& hello) = 0;
 
+  /// Reads what the device tells by itself, and warns of it; to be called about once a second. An
+  /// error: it has failed or is being removed, and nothing can be had of it any more. The kernel
+  /// may wait for this process to let go of it.
+  virtual Result<void> look_after_device() = 0;
+
   /// Registers no more parents, serves no more calls and holds no pool; before what it was made of
   /// ends.
   virtual void stop() = 0;
@@ -86,5 +91,8 @@ class RdmaSide {
 Result<std::unique_ptr<RdmaSide>> open_rdma(const AgentOptions& options, TargetTable& targets,
                                             Peers& peers,
                                             std::function<std::uint64_t()> budget_left, int images);
+
+/// Whether such a device could be opened now. Defined beside it.
+bool rdma_is_there(const AgentOptions& options);
 
 }  // namespace mitosis::agent

@@ -107,6 +107,8 @@ struct StateTable {
   std::atomic<std::int32_t> worker_pid;  ///< as the worker itself says; 0 until it does
   std::atomic<std::uint32_t> ended;      ///< a worker has ended all children in order
   std::atomic<std::uint32_t> port;       ///< where other machines reach the agent, once it listens
+  /// When a worker last gave up its RDMA device (monotonic, ns); 0: none has.
+  std::atomic<std::uint64_t> device_failed_at;
   std::atomic<std::uint32_t> next_free_child;  ///< where the search for a free slot begins
   EndedChildren ended_children;
   ParentSlot parents[max_parents];

@@ -32,12 +32,15 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
                                                  Peers& peers,
                                                  std::function<std::uint64_t()> budget_left,
                                                  int images) {
-    verbs::DeviceWish wish{options.device, std::nullopt, std::nullopt};
-    if (options.gid >= 0) wish.gid = static_cast<std::uint32_t>(options.gid);
-    auto nic = verbs::Nic::open(wish);
+    auto nic = verbs::Nic::open(wish_of(options));
     if (!nic) return nic.error();
     return std::make_unique<VerbsSide>(std::move(nic).value(), options.rdma_cm, targets, peers,
                                        options.memory_budget, std::move(budget_left), images);
+  }
+  static verbs::DeviceWish wish_of(const AgentOptions& options) {
+    verbs::DeviceWish wish{options.device, std::nullopt, std::nullopt};
+    if (options.gid >= 0) wish.gid = static_cast<std::uint32_t>(options.gid);
+    return wish;
   }
   VerbsSide(verbs::Nic nic, bool by_cm, TargetTable& targets, Peers& peers, std::uint64_t budget,
             std::function<std::uint64_t()> budget_left, int images)
@@ -116,6 +119,22 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
   }
   void serve_pool_link(int fd, const auth::Hello& hello) override {
     if (pool_) pool_->serve_link(fd, hello);
+  }
+  Result<void> look_after_device() override {
+    using News = verbs::DeviceHealth::News;
+    Result<void> done;
+    nic_.look_after([&](News news, const char* why) {
+      if (news == News::failed) {
+        const std::string about = std::string(nic_.context().name()) + ": " + why;
+        done = Error(Errc::connection_lost, about.c_str()).in("use the RDMA device");
+      } else if (news == News::port_down) {
+        spdlog::warn("RDMA: port {} of {} is down; all is read over TCP until it is up", nic_.port(),
+                     nic_.context().name());
+      } else {
+        spdlog::info("RDMA: port {} of {} is up again", nic_.port(), nic_.context().name());
+      }
+    });
+    return done;
   }
   void stop() override {
     if (pool_) pool_->stop();

@@ -50,13 +50,17 @@ class Worker {
   /// Looks after leases and caches; to be called about every `tick`.
   void on_tick();
   [[nodiscard]] std::chrono::milliseconds tick() const noexcept;
+  /// Of verbs, with each tick. An error: only another worker can go on, without the device that has
+  /// failed or with one that is there again. This one must die as if it were killed, so that its
+  /// children and parents are taken over: all that it has of the device ends with its process.
+  [[nodiscard]] Result<void> look_after_device();
 
   // ---- the parts, for the sessions ----
   const AgentOptions options;
   StateTable& table;
   const int device;
   TargetTable targets;
-  std::unique_ptr<RdmaSide> rdma;  ///< null with --fabric tcp
+  std::unique_ptr<RdmaSide> rdma;  ///< null with --fabric tcp, and where the device has gone
   CaptureTurns capture_turns;
   ShadowReaper shadow_reaper{capture_turns};
   Parents parents;
@@ -79,8 +83,14 @@ class Worker {
   [[nodiscard]] std::string advertised() const;
 
  private:
+  /// After a device has failed none is tried for so long (ns): the keeper gives up on workers that
+  /// die too often.
+  static constexpr std::uint64_t device_pause = 5'000'000'000;
+
   Worker(const AgentOptions& o, StateTable& t, Inheritance inherited);
   Result<void> open(Inheritance inherited);
+  Result<void> use_device(int images);
+  [[nodiscard]] std::uint64_t device_pause_left() const;
   void use_datagrams();
   void hold_pool(int listener);
   Result<void> open_pagers();
@@ -92,6 +102,7 @@ class Worker {
   std::unique_ptr<tcp::Server> server_;
   std::unique_ptr<Greeter> greeter_;
   std::uint16_t port_ = 0;
+  std::uint64_t next_device_look_ = 0;  ///< monotonic, ns
   Clock::time_point next_renewal_{};
 };
 

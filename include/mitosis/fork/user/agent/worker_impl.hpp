@@ -63,15 +63,7 @@ inline Result<void> Worker::open(Inheritance inherited) {
     spdlog::warn("the session to machine {} was lost: {}", static_cast<std::uint32_t>(machine),
                  describe(why));
   });
-  if (options.verbs) {
-    auto opened = open_rdma(
-        options, targets, *peers, [this] { return budget_left(); }, inherited.images);
-    if (!opened) return opened.error();
-    rdma = std::move(opened).value();
-    parents.observe(&rdma->observer());
-    caches.land_through(&rdma->registrar());
-    service_.use(rdma.get());
-  }
+  if (auto r = use_device(inherited.images); !r) return r;
   parents.adopt();
   if (rdma) use_datagrams();
   if (rdma) hold_pool(inherited.pool_socket);
@@ -113,6 +105,47 @@ inline Result<void> Worker::open(Inheritance inherited) {
   if (auto r = local->start(); !r) return r;
   greeter_ = std::make_unique<Greeter>(*peers, std::move(named));
   return {};
+}
+
+/// A worker that is not the first may have children to serve, and no device any more.
+inline Result<void> Worker::use_device(int images) {
+  if (!options.verbs) return {};
+  auto opened = device_pause_left() > 0
+                    ? Error(Errc::connection_lost, "it has just failed").in("use the RDMA device")
+                    : open_rdma(options, targets, *peers, [this] { return budget_left(); }, images);
+  if (!opened) {
+    if (table.worker_starts.load() == 1) return opened.error();
+    spdlog::warn("without RDMA, all goes over TCP until there is a device: {}",
+                 describe(opened.error()));
+    return {};
+  }
+  rdma = std::move(opened).value();
+  parents.observe(&rdma->observer());
+  caches.land_through(&rdma->registrar());
+  service_.use(rdma.get());
+  return {};
+}
+
+/// Nanoseconds until a device may be tried (again).
+inline std::uint64_t Worker::device_pause_left() const {
+  const std::uint64_t failed = table.device_failed_at.load();
+  const auto now = static_cast<std::uint64_t>(tcp::monotonic_now());
+  return failed == 0 || now >= failed + device_pause ? 0 : failed + device_pause - now;
+}
+
+inline Result<void> Worker::look_after_device() {
+  if (!options.verbs) return {};
+  const auto now = static_cast<std::uint64_t>(tcp::monotonic_now());
+  if (rdma) {
+    auto done = rdma->look_after_device();
+    if (!done) table.device_failed_at.store(now);
+    return done;
+  }
+  if (now < next_device_look_) return {};
+  const std::uint64_t left = device_pause_left();
+  next_device_look_ = now + (left > 0 ? left : device_pause);
+  if (left > 0 || !rdma_is_there(options)) return {};
+  return Error(Errc::connection_lost, "there is a device again").in("use the RDMA device");
 }
 
 /// Calls by datagrams, both ways; what is missing of that is done over TCP.

@@ -15,11 +15,11 @@ SKIPPED = 77  # meson's exit status for a test that could not run
 
 
 class Case(unittest.TestCase):
-    """Has `cls.machines`, `COUNT` of them, all with a device where `RDMA` says so. Those of an
+    """Has `cls.machines`, `COUNT` of them, with a device of `RDMA` each (None: none). Those of an
     earlier case of this process go on: a case ends what it has started."""
 
     COUNT = 2
-    RDMA = True
+    RDMA = soft_roce
     _shared = None
 
     @classmethod
@@ -30,7 +30,7 @@ class Case(unittest.TestCase):
         cls.cluster = Case._shared
         cls.machines = cls.cluster.machines[:cls.COUNT]
         for machine in cls.machines if cls.RDMA else ():
-            soft_roce.start(machine)
+            cls.RDMA.start(machine)
 
     @staticmethod
     def _end():

@@ -16,8 +16,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 BUSYBOX = pathlib.Path("/bin/busybox")  # Debian's busybox-static
 # What init.sh loads, and what tests load later; what they depend on comes along.
 MODULES = ("virtio_pci", "virtio_net", "virtio_console", "9pnet_virtio", "9p", "overlay",
-           "crc32_generic", "rdma_rxe", "ib_uverbs", "rdma_ucm", "rdma_cm", "bridge", "veth",
-           "blake2b_generic", "sha512_generic")
+           "crc32_generic", "crc32c_generic", "libcrc32c", "rdma_rxe", "tcp_diag", "ib_uverbs",
+           "rdma_ucm", "rdma_cm", "bridge", "veth", "blake2b_generic", "sha512_generic")
 META_PACKAGE = "linux-image-amd64"
 DOWNLOAD_SECONDS = 600
 
@@ -49,6 +49,17 @@ def kernel_package():
     raise Unavailable(f"apt knows no {META_PACKAGE}")
 
 
+def download(folder, package):
+    """Downloads a package into `folder`; its path there."""
+    try:
+        output_of("apt-get", "download", "-qq", package, cwd=folder,
+                  stderr=subprocess.DEVNULL, timeout=DOWNLOAD_SECONDS)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"{package} cannot be downloaded: {error}") from error
+    [archive] = folder.glob(f"{package}_*.deb")
+    return archive
+
+
 def unpack(folder, name, packages):
     """Downloads packages and unpacks them into `folder`/`name`, once; returns that path."""
     root = folder / name
@@ -57,12 +68,7 @@ def unpack(folder, name, packages):
     half = folder / f"{name}.unpacking"
     shutil.rmtree(half, ignore_errors=True)
     for package in packages:
-        try:
-            output_of("apt-get", "download", "-qq", package, cwd=folder,
-                      stderr=subprocess.DEVNULL, timeout=DOWNLOAD_SECONDS)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            raise Unavailable(f"{package} cannot be downloaded: {error}") from error
-        [archive] = folder.glob(f"{package}_*.deb")
+        archive = download(folder, package)
         output_of("dpkg-deb", "-x", str(archive), str(half))
         archive.unlink()
     half.rename(root)

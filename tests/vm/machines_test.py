@@ -9,7 +9,7 @@ from machine import MachineLost
 class Machines(Case):
 
     COUNT = 3
-    RDMA = False
+    RDMA = None
 
     @staticmethod
     def reach(machine, other):

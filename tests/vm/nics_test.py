@@ -12,7 +12,7 @@ from agents import COMMAND
 class Nics(Case):
 
     COUNT = 1
-    RDMA = False
+    RDMA = None
 
     def test_devices_are_listed_and_those_that_cannot_be_used_say_why(self):
         [machine] = self.machines

@@ -1,8 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Three machines with soft-RoCE, and an agent on each that reads by RDMA."""
+"""Machines with agents that read by RDMA, and two with a verbs fabric and no agents."""
+
+import os
+import signal
 
 from agents import Agents
 from case import Case
+
+PEER = os.environ.get("MITOSIS_VERBS_PEER", "")
+PAGE_SECONDS = 5  # --page-deadline
+ENDED = -signal.SIGKILL  # SIGBUS where the kernel has UFFDIO_POISON: not before Linux 6.6
+SLACK_SECONDS = 5  # of emulated machines
 
 
 class VerbsCase(Case):
@@ -25,3 +33,35 @@ class VerbsCase(Case):
         """Until the agent has told that all of the parent is registered."""
         self.wait_for(lambda: f"handler {handler} is registered" in self.agents.log(machine),
                       lambda: self.agents.log(machine))
+
+    def begin_slow_child(self, machine, handler, key):
+        """A child that reads its memory page by page, and does so now."""
+        machine.must("touch", "/run/slow")
+        self.addCleanup(machine.run, "rm", "-f", "/run/slow", "/run/reading")
+        begun = self.agents.begin(machine, "resume", "0", handler, env={"MITOSIS_KEY": key})
+        self.wait_for_file(machine, "/run/reading", lambda: self.agents.log(machine))
+        return begun
+
+
+class FabricCase(Case):
+    """Machine 0 owns what machine 1 reads: see verbs_peer.cpp."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.owner, cls.reader = cls.machines
+
+    def setUp(self):
+        self.owner.must("rm", "-f", "/run/serving")
+        self.owner.must("sh", "-c", 'setsid "$@" > /run/out 2>&1 & echo $! > /run/pid', "sh", PEER,
+                        "serve")
+        self.wait_for_file(self.owner, "/run/serving",
+                           lambda: self.owner.run("cat", "/run/out")[1])
+
+    def tearDown(self):
+        self.owner.run("sh", "-c", "kill -9 $(cat /run/pid)")
+
+    def check(self, what, seconds=100):
+        status, said = self.reader.run(PEER, what, self.owner.address, seconds=seconds)
+        self.assertEqual(status, 0, said)
+        return said

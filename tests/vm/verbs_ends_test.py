@@ -2,18 +2,14 @@
 # SPDX-License-Identifier: MIT
 """Remote fork by RDMA where something ends or is refused: keys, links, parents, machines; hops."""
 
-import signal
 import time
 
 import soft_roce
 from case import run_or_skip
 from parent_program import prepare
-from verbs_case import VerbsCase
+from verbs_case import ENDED, PAGE_SECONDS, SLACK_SECONDS, VerbsCase
 
 POLICY = "rc+ondemand+none+cow"
-PAGE_SECONDS = 5  # --page-deadline
-ENDED = -signal.SIGKILL  # SIGBUS where the kernel has UFFDIO_POISON: not before Linux 6.6
-SLACK_SECONDS = 5  # of emulated machines
 HOPS = """
 import hashlib, os, sys, mitosis
 mine = bytearray(os.urandom(1 << 20)) * 4
@@ -35,14 +31,6 @@ os.system("sleep 1000")
 
 
 class Ends(VerbsCase):
-
-    def begin_slow_child(self, machine, handler, key):
-        """A child that reads its memory page by page, and does so now."""
-        machine.must("touch", "/run/slow")
-        self.addCleanup(machine.run, "rm", "-f", "/run/slow", "/run/reading")
-        begun = self.agents.begin(machine, "resume", "0", handler, env={"MITOSIS_KEY": key})
-        self.wait_for_file(machine, "/run/reading", lambda: self.agents.log(machine))
-        return begun
 
     def test_three_hops(self):
         first, second, third = self.machines

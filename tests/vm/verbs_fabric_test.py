@@ -2,36 +2,14 @@
 # SPDX-License-Identifier: MIT
 """The verbs fabric by itself, over soft-RoCE between two machines: see verbs_peer.cpp."""
 
-import os
 import re
 
 import soft_roce
-from case import Case, run_or_skip
+from case import run_or_skip
+from verbs_case import PEER, FabricCase
 
-PEER = os.environ.get("MITOSIS_VERBS_PEER", "")
 
-
-class VerbsFabric(Case):
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.owner, cls.reader = cls.machines
-
-    def setUp(self):
-        self.owner.must("rm", "-f", "/run/serving")
-        self.owner.must("sh", "-c", 'setsid "$@" > /run/out 2>&1 & echo $! > /run/pid', "sh", PEER,
-                        "serve")
-        self.wait_for_file(self.owner, "/run/serving",
-                           lambda: self.owner.run("cat", "/run/out")[1])
-
-    def tearDown(self):
-        self.owner.run("sh", "-c", "kill -9 $(cat /run/pid)")
-
-    def check(self, what, seconds=100):
-        status, said = self.reader.run(PEER, what, self.owner.address, seconds=seconds)
-        self.assertEqual(status, 0, said)
-        return said
+class VerbsFabric(FabricCase):
 
     def resources(self, machine):
         """How many of each kind its device has: {"qp": 2, "mr": 8, ...}."""

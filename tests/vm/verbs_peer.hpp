@@ -133,13 +133,12 @@ class Reader final : public verbs::ControlPath {
   explicit Reader(const std::string& host, bool by_cm = false, bool events = true)
       : nic_(must(verbs::Nic::open({}))),
         memory_(must(SharedMapping::anonymous(landing_bytes))),
-        region_(must(verbs::MemoryRegion::make(nic_.domain(),
-                                               MutableBytes(memory_.data(), landing_bytes),
-                                               verbs::MemoryRegion::for_landing))) {
+        region_(must(verbs::MemoryRegion::make(
+            nic_.domain(), MutableBytes(memory_.data(), landing_bytes), nic_.landing()))) {
     must(book_.set(owner_machine, host + ":" + std::to_string(port)));
     calls_ = std::make_unique<rpc::Client>(identity(reader_machine), book_, owner_machine);
     verbs::FabricOptions options;
-    options.by_cm = by_cm;
+    options.by_cm = by_cm || nic_.iwarp();
     options.events = events;
     fabric_ = must(VerbsFabric<RC>::open(
         nic_, *this, must(TcpFabric<RC>::open(identity(reader_machine), book_)), options));

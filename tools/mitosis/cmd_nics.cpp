@@ -79,7 +79,7 @@ json to_json(const verbs::DeviceFacts& device, const Result<verbs::ChosenGid>& c
       gids.push_back({{"index", gid.index},
                       {"type", verbs::type_name(gid.type)},
                       {"gid", verbs::gid_text(gid.bytes)},
-                      {"address", verbs::address_text(gid.bytes)},
+                      {"address", verbs::address_text(gid)},
                       {"interface", gid.interface},
                       {"unusable", or_null(reason(device, port, gid))},
                       {"chosen", is_chosen(chosen, device, port, gid)}});
@@ -141,7 +141,7 @@ void print_text(const std::vector<verbs::DeviceFacts>& devices,
       for (const verbs::GidFacts& gid : port.gids) {
         const std::string why = reason(device, port, gid);
         table.add({device.name, number, port.state, mtu, std::to_string(gid.index),
-                   verbs::type_name(gid.type), verbs::address_text(gid.bytes), gid.interface,
+                   verbs::type_name(gid.type), verbs::address_text(gid), gid.interface,
                    !why.empty()                           ? "no: " + why
                    : is_chosen(chosen, device, port, gid) ? "yes, chosen"
                                                           : "yes"});

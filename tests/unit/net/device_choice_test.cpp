@@ -111,6 +111,27 @@ TEST(DeviceChoice, EachThingThatCannotBeUsedHasItsReason) {
   EXPECT_FALSE(why_unusable(GidFacts{}).empty());
 }
 
+/// As the kernel tells one: its gid is a MAC, and the rest is the interface's.
+DeviceFacts iwarp(const std::string& address) {
+  DeviceFacts device = card("siw0", "eth0");
+  device.iwarp = true;
+  device.ports[0].gids = {
+      {0, GidType::iwarp, {0x52, 0x54, 0, 0, 0, 1}, address.empty() ? "" : "eth0", address}};
+  return device;
+}
+TEST(DeviceChoice, TakesIwarpAfterRoutedRoceAndByItsInterface) {
+  EXPECT_EQ(chosen({iwarp("10.0.0.1")}), "siw0/1/0");
+  EXPECT_EQ(chosen({iwarp("10.0.0.1"), card("rxe0", "eth1")}), "rxe0/1/3");
+  EXPECT_EQ(chosen({card("rxe0", "eth1"), iwarp("10.0.0.1")}, {"eth0", {}, {}}), "siw0/1/0");
+}
+TEST(DeviceChoice, IwarpNeedsAnAddressToConnectBy) {
+  EXPECT_TRUE(has(chosen({iwarp("")}), "has no IPv4 address, by which iWARP connects"));
+}
+TEST(GidText, OfIwarpIsTheInterfacesAddress) {
+  EXPECT_EQ(address_text(iwarp("10.0.0.1").ports[0].gids[0]), "10.0.0.1");
+  EXPECT_EQ(address_text(iwarp("").ports[0].gids[0]), "");
+}
+
 TEST(GidText, IsWhatPeopleKnow) {
   EXPECT_EQ(address_text(ipv4(7)), "10.0.0.7");
   EXPECT_EQ(gid_text(ipv4(7)), "0000:0000:0000:0000:0000:ffff:0a00:0007");

@@ -96,9 +96,12 @@ inline Result<CmConnection> cm_connect(const Nic& nic, const EventChannel* compl
   if (::rdma_connect(raw, &wish) != 0) {
     return failed(Error(Errc::machine_unreachable, "rdma_connect", errno));
   }
-  if (auto r = detail::await(*made.channel, RDMA_CM_EVENT_CONNECT_RESPONSE, deadline); !r) {
+  // iWARP's driver raises the queue pair itself, when the owner's answer comes.
+  const auto answered = nic.iwarp() ? RDMA_CM_EVENT_ESTABLISHED : RDMA_CM_EVENT_CONNECT_RESPONSE;
+  if (auto r = detail::await(*made.channel, answered, deadline); !r) {
     return failed(r.error());
   }
+  if (nic.iwarp()) return made;
   // 4. Go.
   for (const ibv_qp_state state : {IBV_QPS_RTR, IBV_QPS_RTS}) {
     if (auto r = made.id->bring(pair, state, nic, patience, false); !r) return r.error();

@@ -2,6 +2,8 @@
 // CmListener: the owner's side of connections by rdma_cm. World: user; a thread of its own.
 #pragma once
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 
@@ -14,6 +16,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -41,16 +44,10 @@ class CmListener {
   static Result<std::unique_ptr<CmListener>> start(const Nic& nic, Know know, Take take) {
     auto channel = CmChannel::make();
     if (!channel) return channel.error();
-    auto id = CmId::make(*channel);
+    auto id = nic.iwarp() ? listen_at(*channel, nic.address()) : listen_anywhere(*channel);
     if (!id) return id.error();
     std::unique_ptr<CmListener> made(new CmListener(
         nic, std::move(channel).value(), std::move(id).value(), std::move(know), std::move(take)));
-    sockaddr_in6 any = {};
-    any.sin6_family = AF_INET6;  // of IPv4 too
-    if (::rdma_bind_addr(made->id_.get(), reinterpret_cast<sockaddr*>(&any)) != 0 ||
-        ::rdma_listen(made->id_.get(), 64) != 0) {
-      return Error(Errc::system_call_failed, "rdma_listen", errno).in("listen by rdma_cm");
-    }
     made->port_ = ::ntohs(::rdma_get_src_port(made->id_.get()));
     try {
       made->thread_ = std::thread([listener = made.get()] { listener->run(); });
@@ -80,6 +77,35 @@ class CmListener {
         channel_(std::move(channel)),
         id_(std::move(id)) {}
 
+  static Result<CmId> listen_at(const CmChannel& channel, sockaddr* address) {
+    auto id = CmId::make(channel);
+    if (!id) return id.error();
+    if (::rdma_bind_addr(id->get(), address) != 0 || ::rdma_listen(id->get(), 64) != 0) {
+      return Error(Errc::system_call_failed, "rdma_listen", errno).in("listen by rdma_cm");
+    }
+    return id;
+  }
+  static Result<CmId> listen_anywhere(const CmChannel& channel) {
+    sockaddr_in6 any = {};
+    any.sin6_family = AF_INET6;  // of IPv4 too
+    return listen_at(channel, reinterpret_cast<sockaddr*>(&any));
+  }
+  /// At an IPv4 address. Of iWARP: there a listener of IPv6 takes no connection of IPv4, and the
+  /// port that rdma_cm draws is one of TCP, which somebody else may have: then another is drawn.
+  static Result<CmId> listen_at(const CmChannel& channel, const std::string& text) {
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    if (::inet_pton(AF_INET, text.c_str(), &address.sin_addr) != 1) {
+      return Error(Errc::transport_unsupported, "the device has no IPv4 address; rdma_cm needs one")
+          .in("listen by rdma_cm");
+    }
+    constexpr int most_tries = 8;
+    for (int tries = 1;; ++tries) {
+      auto id = listen_at(channel, reinterpret_cast<sockaddr*>(&address));
+      if (id || tries == most_tries || id.error().os_errno != EADDRINUSE) return id;
+    }
+  }
+
   void run() {
     while (!stopping_.load()) {
       pollfd waiting[2] = {{channel_.fd(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
@@ -108,6 +134,8 @@ class CmListener {
     made.endpoint = std::make_unique<RcEndpoint>(std::move(endpoint).value());
     QueuePair& pair = made.endpoint->pair();
     for (const ibv_qp_state state : {IBV_QPS_INIT, IBV_QPS_RTR, IBV_QPS_RTS}) {
+      // iWARP's driver raises it further when it accepts.
+      if (nic_.iwarp() && state != IBV_QPS_INIT) break;
       if (!made.id->bring(pair, state, nic_, Patience(), true)) return reject(*made.id);
     }
     rdma_conn_param& answer = made.answer;

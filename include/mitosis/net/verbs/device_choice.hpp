@@ -54,6 +54,9 @@ struct ChosenGid {
   if (is_zero(gid.bytes)) return "the entry is empty";
   const bool roce = gid.type == GidType::roce_v1 || gid.type == GidType::roce_v2;
   if (roce && gid.interface.empty()) return "its network interface has gone";
+  if (gid.type == GidType::iwarp && gid.address.empty()) {
+    return "its network interface has no IPv4 address, by which iWARP connects: give it one";
+  }
   return {};
 }
 

@@ -20,6 +20,8 @@ struct GidFacts {
   GidType type = GidType::infiniband;
   Gid bytes{};
   std::string interface;  ///< the network interface it belongs to; empty: none (or it has gone)
+  /// Of iWARP, whose gid is none: an address of the interface, as text; empty: it has none.
+  std::string address = {};
 };
 
 struct PortFacts {

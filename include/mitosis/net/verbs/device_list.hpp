@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <mitosis/net/verbs/device_facts.hpp>
+#include <mitosis/net/verbs/interface_address.hpp>
 #include <mitosis/net/verbs/on_demand.hpp>
 
 #include <algorithm>
@@ -91,6 +92,8 @@ inline std::vector<std::pair<std::uint32_t, GidFacts>> read_gids(ibv_context* co
     std::memcpy(gid.bytes.data(), entry.gid.raw, gid.bytes.size());
     char name[IF_NAMESIZE] = {};
     if (::if_indextoname(entry.ndev_ifindex, name) != nullptr) gid.interface = name;
+    if (iwarp && gid.interface.empty()) gid.interface = interface_of_mac(gid.bytes);
+    if (iwarp) gid.address = ipv4_of_interface(gid.interface);
     gids.emplace_back(entry.port_num, std::move(gid));
   }
   return gids;

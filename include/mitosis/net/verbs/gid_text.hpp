@@ -57,5 +57,8 @@ namespace mitosis::verbs {
   const auto* bytes = gid.data() + (four ? 12 : 0);
   return ::inet_ntop(four ? AF_INET : AF_INET6, bytes, text, sizeof text) != nullptr ? text : "";
 }
+[[nodiscard]] inline std::string address_text(const GidFacts& gid) {
+  return gid.type == GidType::iwarp ? gid.address : address_text(gid.bytes);
+}
 
 }  // namespace mitosis::verbs

@@ -21,6 +21,7 @@ class MemoryRegion {
   /// What besides local reading is allowed.
   enum Access : unsigned {
     for_landing = IBV_ACCESS_LOCAL_WRITE,
+    for_landing_of_iwarp = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE,
     for_remote_reads = IBV_ACCESS_REMOTE_READ,
     /// The same without pinning it: the device asks the kernel for what it needs (see Nic).
     for_remote_reads_on_demand = IBV_ACCESS_REMOTE_READ | IBV_ACCESS_ON_DEMAND,

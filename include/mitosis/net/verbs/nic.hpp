@@ -4,8 +4,8 @@
 #pragma once
 
 #include <arpa/inet.h>
-#include <ifaddrs.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 
 #include <mitosis/net/verbs/device_choice.hpp>
 #include <mitosis/net/verbs/device_list.hpp>
@@ -22,8 +22,8 @@ namespace mitosis::verbs {
 /// Made once, used by any thread; outlives all that is made of it.
 class Nic {
  public:
-  /// transport_unsupported, invalid_argument: as device_choice.hpp says; iWARP, whose connections
-  /// only rdma_cm can make.
+  /// transport_unsupported, invalid_argument: as device_choice.hpp says. Of soft-iWARP it raises
+  /// the process's limit of locked memory, where it may.
   static Result<Nic> open(const DeviceWish& wish);
 
   Nic(Nic&&) noexcept = default;
@@ -50,6 +50,15 @@ class Nic {
   }
   /// An IP address of the device, as text ("[fe80::1]" with brackets); empty: it has none.
   [[nodiscard]] const std::string& address() const noexcept { return address_; }
+  /// iWARP: rdma_cm alone connects, there are no datagrams, and who connects speaks first.
+  [[nodiscard]] bool iwarp() const noexcept { return at_.gid.type == GidType::iwarp; }
+  /// For memory that reads land in. iWARP's answer to a read is a write of the owner's into it (RFC
+  /// 5040, 5.4), so it has to be open to such writes.
+  [[nodiscard]] MemoryRegion::Access landing() const noexcept {
+    return iwarp() ? MemoryRegion::for_landing_of_iwarp : MemoryRegion::for_landing;
+  }
+  /// Whether memory can be registered under other addresses than its own: soft-iWARP ignores them.
+  [[nodiscard]] bool any_address() const noexcept { return any_address_; }
   /// Whether peers can read memory of it that is not pinned.
   [[nodiscard]] bool on_demand() const noexcept { return on_demand_; }
   /// Reads what the device tells by itself, at most some events; `on_news(news, why)` hears of
@@ -75,6 +84,7 @@ class Nic {
 
  private:
   static constexpr int max_reads = 16;
+  static constexpr std::uint32_t soft_iwarp = 0x626d74;  ///< SIW_VENDOR_ID (linux: siw.h)
 
   Nic(Context context, ProtectionDomain domain) noexcept
       : context_(std::move(context)), domain_(std::move(domain)) {}
@@ -88,6 +98,7 @@ class Nic {
   std::uint16_t lid_ = 0;
   ibv_mtu mtu_ = IBV_MTU_1024;
   std::string address_;
+  bool any_address_ = true;
   bool on_demand_ = false;
   std::uint8_t reads_out_ = 1;
   std::uint8_t reads_in_ = 1;
@@ -96,7 +107,14 @@ class Nic {
 
 namespace detail {
 
-/// RoCE's gids are addresses; of InfiniBand's device the network interface (IPoIB) has one.
+/// soft-iWARP asks what may be locked (ulimit -l) of root too, which others do not. Of this process
+/// alone, as far as it may.
+inline void lift_lock_limit() noexcept {
+  const rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+  (void)::setrlimit(RLIMIT_MEMLOCK, &all);
+}
+
+/// RoCE's gids are addresses; else the network interface has one (of InfiniBand: IPoIB).
 inline std::string ip_address_of(const GidFacts& gid) {
   char text[INET6_ADDRSTRLEN] = {};
   if (gid.type == GidType::roce_v2 && is_ipv4(gid.bytes)) {
@@ -107,16 +125,7 @@ inline std::string ip_address_of(const GidFacts& gid) {
     ::inet_ntop(AF_INET6, gid.bytes.data(), text, sizeof text);
     return "[" + std::string(text) + "]";
   }
-  ifaddrs* all = nullptr;
-  if (gid.interface.empty() || ::getifaddrs(&all) != 0) return {};
-  for (const ifaddrs* each = all; each != nullptr && text[0] == '\0'; each = each->ifa_next) {
-    if (each->ifa_addr == nullptr || each->ifa_addr->sa_family != AF_INET) continue;
-    if (gid.interface != each->ifa_name) continue;
-    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(each->ifa_addr)->sin_addr, text,
-                sizeof text);
-  }
-  ::freeifaddrs(all);
-  return text;
+  return gid.type == GidType::iwarp ? gid.address : ipv4_of_interface(gid.interface);
 }
 
 }  // namespace detail
@@ -124,11 +133,6 @@ inline std::string ip_address_of(const GidFacts& gid) {
 inline Result<Nic> Nic::open(const DeviceWish& wish) {
   const auto chosen = choose(list_devices(), wish);
   if (!chosen) return chosen.error();
-  if (chosen->gid.type == GidType::iwarp) {
-    const std::string about =
-        chosen->device + " is iWARP, which is not supported; use --fabric tcp";
-    return Error(Errc::transport_unsupported, about.c_str()).in("open a device");
-  }
   auto context = Context::open(chosen->device.c_str());
   if (!context) return context.error();
   auto domain = ProtectionDomain::make(*context);
@@ -148,6 +152,8 @@ inline Result<Nic> Nic::open(const DeviceWish& wish) {
   nic.gid_ = *gid;
   nic.lid_ = port->lid;
   nic.mtu_ = port->active_mtu;
+  nic.any_address_ = limits->vendor_id != soft_iwarp;
+  if (limits->vendor_id == soft_iwarp) detail::lift_lock_limit();
   nic.on_demand_ = reads_on_demand(nic.context_.get());
   nic.address_ = detail::ip_address_of(chosen->gid);
   const auto reads = [](int most) {

@@ -198,8 +198,9 @@ inline bool ReadLane::poll(Time now) {
     for (std::size_t i = 0; i < *count; ++i) {
       const ibv_wc& wc = done[i];
       const bool well = wc.status == IBV_WC_SUCCESS;
-      // Of a failed one all before it have succeeded: a connection works in order.
-      if (well || wc.wr_id > 0) {
+      // Of a failed one all before it have succeeded: a connection works in order. Not so iWARP:
+      // a request that cannot be sent any more ends while answers to others are still to come.
+      if (well || (wc.wr_id > 0 && !context_->nic->iwarp())) {
         queue_.succeed_to(well ? wc.wr_id : wc.wr_id - 1,
                           [this](const ReadRequest& read) { complete(read, Errc::ok); });
       }
@@ -207,14 +208,18 @@ inline bool ReadLane::poll(Time now) {
         link_.works();
         continue;
       }
-      if (errc_of(wc.status) == Errc::page_unavailable) {
+      // iWARP ends the connection where a key is refused, and does not tell why.
+      if (errc_of(wc.status) == Errc::page_unavailable || context_->nic->iwarp()) {
         std::uint64_t serial = 0;
         const PlacedRead* const culprit = queue_.oldest(serial);
-        if (culprit != nullptr && serial == wc.wr_id) {
+        if (culprit != nullptr && (serial == wc.wr_id || context_->nic->iwarp())) {
           context_->on_refused_key(destination_.peer, culprit->request.target);
         }
       }
-      break_down(Error(errc_of(wc.status), words(wc.status)), now);
+      const bool cut = context_->nic->iwarp() && wc.status == IBV_WC_WR_FLUSH_ERR;
+      break_down(Error(errc_of(wc.status),
+                       cut ? "the peer is gone, or its device refuses the key" : words(wc.status)),
+                 now);
       return true;
     }
     if (*count < 16) break;

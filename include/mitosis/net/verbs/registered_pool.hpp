@@ -56,8 +56,8 @@ class RegisteredPool {
     told_.doors = doors_.told();
     return {};
   }
-  /// Registers memory under a random address (borrowed: it must stay mapped as long as the region
-  /// lives), which is pinned where it says so.
+  /// Registers memory under a random address, where the device takes one (borrowed: it must stay
+  /// mapped as long as the region lives), which is pinned where it says so.
   static Result<MemoryRegion> make_region(const Nic& nic, MutableBytes memory, bool pinned) {
     std::uint64_t where = 0;
     if (::getrandom(&where, sizeof where, 0) != ssize_t{sizeof where}) {
@@ -65,6 +65,7 @@ class RegisteredPool {
     }
     where = where >> 1 & ~std::uint64_t{page_size - 1};
     const auto make = [&](MemoryRegion::Access access) {
+      if (!nic.any_address()) return MemoryRegion::make(nic.domain(), memory, access);
       return MemoryRegion::make_at(nic.domain(), memory, where, access);
     };
     if (pinned) return make(MemoryRegion::for_remote_reads);

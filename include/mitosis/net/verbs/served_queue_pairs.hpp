@@ -38,6 +38,10 @@ class ServedQueuePairs {
   /// has too many.
   Result<rpc::QueuePairEnd> connect(MachineId machine, std::uint64_t session,
                                     const rpc::ConnectQueuePair& request) {
+    if (nic_->iwarp()) {
+      return Error(Errc::transport_unsupported, "the device is iWARP: rdma_cm alone connects it")
+          .in("connect a queue pair");
+    }
     const Key key{machine, request.client, request.endpoint};
     if (auto r = replace(key, Served{session}); !r) return r.error();
     auto made = RcEndpoint::make(*nic_, nullptr, RcEndpoint::Role::target);

@@ -45,7 +45,7 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
   VerbsSide(verbs::Nic nic, bool by_cm, TargetTable& targets, Peers& peers, std::uint64_t budget,
             std::function<std::uint64_t()> budget_left, int images)
       : nic_(std::move(nic)),
-        by_cm_(by_cm),
+        by_cm_(by_cm || nic_.iwarp()),
         peers_(peers),
         pool_limits_{.bytes = budget, .budget_left = budget_left},
         served_(nic_),
@@ -86,6 +86,7 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
   }
   Result<void> serve_calls(rpc::Service& service,
                            std::function<void(const Error&)> on_refusal) override {
+    if (nic_.iwarp()) return iwarp_lacks("datagrams");
     datagram_service_.emplace(service);
     verbs::UdServer::Options options;
     options.on_refusal = std::move(on_refusal);
@@ -97,6 +98,7 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
   }
   Result<std::unique_ptr<rpc::DatagramCalls>> calls_to(MachineId machine,
                                                        const rpc::ud::Way& way) override {
+    if (nic_.iwarp()) return iwarp_lacks("datagrams");
     return verbs::UdCalls::open(nic_.at(), peers_.identity(), machine, way);
   }
   Result<rpc::ud::Way> way() const override {
@@ -105,6 +107,7 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
     return datagrams_->way();
   }
   Result<void> hold_pool(int listener, const tcp::AddressBook& book) override {
+    if (nic_.iwarp()) return iwarp_lacks("connections of pools, which are not by rdma_cm");
     verbs::PoolServer::Options options;
     options.listener = listener;
     options.limits = pool_limits_;
@@ -128,8 +131,8 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
         const std::string about = std::string(nic_.context().name()) + ": " + why;
         done = Error(Errc::connection_lost, about.c_str()).in("use the RDMA device");
       } else if (news == News::port_down) {
-        spdlog::warn("RDMA: port {} of {} is down; all is read over TCP until it is up", nic_.port(),
-                     nic_.context().name());
+        spdlog::warn("RDMA: port {} of {} is down; all is read over TCP until it is up",
+                     nic_.port(), nic_.context().name());
       } else {
         spdlog::info("RDMA: port {} of {} is up again", nic_.port(), nic_.context().name());
       }
@@ -170,7 +173,7 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
 
   // ---- Registrar ----
   Result<std::unique_ptr<Registration>> for_landing(MutableBytes memory) noexcept override {
-    auto made = verbs::MemoryRegion::make(nic_.domain(), memory, verbs::MemoryRegion::for_landing);
+    auto made = verbs::MemoryRegion::make(nic_.domain(), memory, nic_.landing());
     if (!made) return made.error();
     if (made->local().local_key == 0) return Error(Errc::system_call_failed, "a key of 0");
     return std::unique_ptr<Registration>(std::make_unique<Landing>(std::move(made).value()));
@@ -182,6 +185,10 @@ class VerbsSide final : public RdmaSide, public verbs::ControlPath, public Regis
   static constexpr int reader_ends = 8 * 128;  ///< all that initiators have out
   static constexpr std::size_t max_doors = 8192;
 
+  Error iwarp_lacks(const char* what) const {
+    const std::string about = fmt::format("{} is iWARP, which has no {}", device(), what);
+    return Error(Errc::transport_unsupported, about.c_str());
+  }
   static Dynamic open_dynamic(const verbs::Nic& nic, int ends) {
     return verbs::Mlx5Device::open(nic, ends);
   }

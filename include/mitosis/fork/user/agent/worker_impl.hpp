@@ -112,7 +112,8 @@ inline Result<void> Worker::use_device(int images) {
   if (!options.verbs) return {};
   auto opened = device_pause_left() > 0
                     ? Error(Errc::connection_lost, "it has just failed").in("use the RDMA device")
-                    : open_rdma(options, targets, *peers, [this] { return budget_left(); }, images);
+                    : open_rdma(
+                          options, targets, *peers, [this] { return budget_left(); }, images);
   if (!opened) {
     if (table.worker_starts.load() == 1) return opened.error();
     spdlog::warn("without RDMA, all goes over TCP until there is a device: {}",

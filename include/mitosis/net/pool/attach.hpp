@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <mitosis/base/result.hpp>
+#include <mitosis/base/socket_at.hpp>
 #include <mitosis/base/span.hpp>
 #include <mitosis/base/unique_fd.hpp>
 #include <mitosis/net/fabric.hpp>
@@ -71,25 +72,17 @@ struct AttachPacket {
         .in("start a connection pool");
   }
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  const auto make = [] {
-    return UniqueFd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  };
-  UniqueFd fd = make();
   // One of a pool that was killed is in the way; one that is answered, or too busy to be, belongs
   // to somebody.
-  struct stat there {};
-  if (fd && ::lstat(path.c_str(), &there) == 0) {
-    const bool answered =
-        ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-    if (answered || errno != ECONNREFUSED || !S_ISSOCK(there.st_mode)) {
-      const char* const what = S_ISSOCK(there.st_mode) ? ": another program serves there"
-                                                       : ": is there already, and no socket";
-      return Error(Errc::invalid_argument, (path + what + "; give another --pool-socket").c_str())
-          .in("start a connection pool");
-    }
-    ::unlink(path.c_str());
+  const SocketAt there = socket_at(path);
+  if (there != SocketAt::nothing && there != SocketAt::dead) {
+    const char* const what = there == SocketAt::no_socket ? ": is there already, and no socket"
+                                                          : ": another program serves there";
+    return Error(Errc::invalid_argument, (path + what + "; give another --pool-socket").c_str())
+        .in("start a connection pool");
   }
-  fd = make();
+  if (there == SocketAt::dead) ::unlink(path.c_str());
+  UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd || ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
       ::listen(fd.get(), 64) != 0) {
     return Error(Errc::system_call_failed, path.c_str(), errno).in("start a connection pool");

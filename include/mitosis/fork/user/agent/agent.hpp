@@ -19,6 +19,7 @@
 #include <spdlog/spdlog.h>
 
 #include <mitosis/base/describe.hpp>
+#include <mitosis/base/socket_at.hpp>
 #include <mitosis/fork/user/agent/keeper.hpp>
 #include <mitosis/fork/user/agent/options.hpp>
 #include <mitosis/fork/user/agent/session.hpp>
@@ -103,15 +104,14 @@ inline Result<UniqueFd> open_local_socket(const std::string& path) {
     return Error(Errc::invalid_argument, (path + why + "; give another --socket").c_str())
         .in("start the agent");
   };
-  struct stat there {};
-  if (::lstat(path.c_str(), &there) == 0 && !S_ISSOCK(there.st_mode)) {
-    return refused(": is there already, and no socket");
-  }
   const auto until = std::chrono::steady_clock::now() + 2 * Keeper::stop_deadline;
   while (true) {
+    const SocketAt there = socket_at(path);
+    if (there == SocketAt::nothing || there == SocketAt::dead) break;
+    if (there == SocketAt::no_socket) return refused(": is there already, and no socket");
+    if (there == SocketAt::other) return refused(": another program listens there");
     const auto other = local::connect(path, std::chrono::milliseconds(200));
-    if (other.code() == Errc::agent_not_running) break;  // none, or a dead one's
-    if (other.code() == Errc::system_call_failed) return refused(": another program listens there");
+    if (other.code() == Errc::agent_not_running) continue;  // it has just ended
     if (!other && other.code() != Errc::timed_out) return other.error();
     if ((other && agent_answers(*other)) || std::chrono::steady_clock::now() > until) {
       return refused(": another agent listens there");

@@ -29,8 +29,11 @@ class Case(unittest.TestCase):
             Case._shared = Cluster(cls.COUNT).__enter__()  # pylint: disable=unnecessary-dunder-call
         cls.cluster = Case._shared
         cls.machines = cls.cluster.machines[:cls.COUNT]
-        for machine in cls.machines if cls.RDMA else ():
-            cls.RDMA.start(machine)
+        try:
+            for machine in cls.machines if cls.RDMA else ():
+                cls.RDMA.start(machine)
+        except Unavailable as why:
+            raise unittest.SkipTest(str(why)) from why
 
     @staticmethod
     def _end():

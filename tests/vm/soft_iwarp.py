@@ -7,12 +7,13 @@ it is, against the kernel's headers, once a build folder."""
 import functools
 import pathlib
 import re
+import shutil
 import subprocess
 
 import soft_roce
 from agents import PORT
 from cluster import BUILD
-from image import Image, download, output_of
+from image import Image, Unavailable, download, output_of
 from kernel_module import headers
 
 DEVICE = "siw0"
@@ -33,13 +34,16 @@ def unpack_source(folder, release):
 
 @functools.cache
 def module():
-    """The path of siw.ko."""
+    """The path of siw.ko; Unavailable where its source cannot be had."""
     base = pathlib.Path(BUILD)
     release = Image(base).release
     folder = base / "siw"
     built = folder / "siw.ko"
     if built.exists() and f"vermagic={release} ".encode() in built.read_bytes():
         return built
+    for tool in ("make", "gcc-12", "xz"):
+        if shutil.which(tool) is None:
+            raise Unavailable(f"{tool} is not installed: soft-iWARP cannot be built")
     folder.mkdir(exist_ok=True)
     unpack_source(folder, release)
     try:

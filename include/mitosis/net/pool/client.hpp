@@ -275,7 +275,7 @@ inline Result<Pool> Pool::attach(const std::string& socket_path, std::size_t dat
   if (Result<void> came = receive_attach(socket.get(), answer, tcp::deadline_in(10'000));
       !came.ok()) {
     return failed(came.code(),
-                  "no pool of this version; the pool of an agent at X.sock is at X.pool.sock", 0);
+                  "no pool of this version answers; the agent's log says whether it holds one", 0);
   }
   if (answer.said.status != Errc::ok) return failed(answer.said.status, "refused", 0);
   if (!answer.fds[0] || !answer.fds[1]) return failed(Errc::bad_message, "no descriptors came", 0);

@@ -22,9 +22,11 @@ class Table {
     }
     rows_.push_back(std::move(heads));
   }
-  /// Missing cells are empty, extra ones are dropped.
+  /// Missing cells are empty, extra ones are dropped. What would do something to a terminal, as a
+  /// process's name may, is shown as \x1b.
   void add(std::vector<std::string> row) {
     row.resize(right_.size());
+    for (std::string& cell : row) cell = shown(cell);
     rows_.push_back(std::move(row));
   }
   [[nodiscard]] std::string text() const {
@@ -47,6 +49,26 @@ class Table {
   }
 
  private:
+  /// C0 and DEL; C1 where it is UTF-8.
+  static bool is_control(const std::string& cell, std::size_t at) {
+    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(cell[i]); };
+    if (byte(at) < 0x20 || byte(at) == 0x7f) return true;
+    if (byte(at) == 0xc2) return at + 1 < cell.size() && byte(at + 1) < 0xa0;
+    return at > 0 && byte(at - 1) == 0xc2 && byte(at) < 0xa0;
+  }
+  static std::string shown(const std::string& cell) {
+    static constexpr char digits[] = "0123456789abcdef";
+    std::string out;
+    for (std::size_t i = 0; i < cell.size(); ++i) {
+      if (!is_control(cell, i)) {
+        out += cell[i];
+        continue;
+      }
+      const auto byte = static_cast<unsigned char>(cell[i]);
+      out += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+    }
+    return out;
+  }
   static std::size_t width(const std::string& cell) {
     return static_cast<std::size_t>(std::count_if(cell.begin(), cell.end(), [](char c) {
       return (static_cast<unsigned char>(c) >> 6) != 2;

@@ -89,6 +89,12 @@ TEST(Show, KeepsThreeDigits) {
   EXPECT_EQ(show_time(11'100'000), "3 h 5 m");
 }
 
+TEST(Table, ShowsWhatWouldDoSomethingToATerminal) {
+  Table table({"NAME"});
+  table.add({"a\x1b[2J\n\x7f \xc2\x9b ä\xff"});
+  EXPECT_EQ(table.text(), "NAME\na\\x1b[2J\\x0a\\x7f \\xc2\\x9b ä\xff\n");
+}
+
 TEST(Table, AlignsByTheWidestCellAndCountsCharacters) {
   Table table({"NAME", ">N"});
   table.add({"a", "1"});

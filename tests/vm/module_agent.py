@@ -4,9 +4,9 @@
 import time
 
 import kernel_module
-from agents import PORT, Agents
-from module_case import (CALL, PROGRAM, SIGBUS, MACHINES, ModuleCase, begin, end, end_of,
-                         wait_until)
+from agents import PORT
+from module_case import CALL, PROGRAM, begin, end, wait_until
+from module_ends import WithAgent
 from parent_program import prepare
 
 POLICY = "rc+prefetch8+none+cow"
@@ -14,17 +14,14 @@ LEASE_SECONDS = 15
 DENIED = (1, "resume: Permission denied\n")
 
 
-class Agent(ModuleCase):
+class Agent(WithAgent):
     """Machine 0 (`owner`) has an agent, machine 1 (`other`) the module, which knows it."""
 
+    owner_has_agent = True
+
     @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.cluster = MACHINES.cluster()
-        cls.owner, cls.other = cls.cluster.machines
-        cls.machines = [cls.other]
-        cls.agents = Agents([cls.owner], "--lease", f"{LEASE_SECONDS}s")
-        cls.addClassCleanup(cls.agents.stop)
+    def agent_options(cls):
+        return "--lease", f"{LEASE_SECONDS}s"
 
     def load(self, *parameters, secret=None):
         kernel_module.load(self.other, self.module, "machine=1",
@@ -32,8 +29,6 @@ class Agent(ModuleCase):
 
     def setUp(self):
         super().setUp()
-        for machine in (self.owner, self.other):
-            machine.must("rm", "-f", "/run/go")
         self.connect()
 
     def connect(self):
@@ -51,9 +46,16 @@ class Agent(ModuleCase):
         return pid, said.split()[-1]
 
     def child(self, handler, key):
-        """Begins one in the background."""
+        """One that has begun, and waits for /run/go."""
         self.other.must("sh", "-c", f"rm -f /run/child; setsid sh -c '{CALL} resume 0 {handler} "
                                     f"{key}; echo status $?' < /dev/null > /run/child 2>&1 &")
+        wait_until(self.other, f"{CALL} statistics | grep -q 'remote_pages=[1-9]'")
+
+    def waiting_child(self, handler):
+        self.child(handler, self.parent(handler)[1])
+
+    def reclaim(self, handler):
+        self.assertEqual(self.agents.mitosis(self.owner, "reclaim", handler)[0], 0)
 
     def test_a_c_program_goes_on_under_the_module(self):
         _, key = self.parent(40)
@@ -95,41 +97,16 @@ class Agent(ModuleCase):
                                  (1, "resume: Operation not supported\n"))
                 self.assertIn(why, "\n".join(kernel_module.log(self.other)))
 
-    def test_a_reclaim_in_mid_run(self):
-        _, key = self.parent(46)
-        self.child(46, key)
-        wait_until(self.other, f"{CALL} statistics | grep -q 'remote_pages=[1-9]'")
-        self.assertEqual(self.agents.mitosis(self.owner, "reclaim", 46)[0], 0)
-        self.other.must("touch", "/run/go")
-        self.assertEqual(end_of(self.other, "/run/child"), f"status {128 + SIGBUS}\n")
-
     def test_a_lease_is_renewed(self):
         pid, key = self.parent(49)
         self.child(49, key)
-        wait_until(self.other, f"{CALL} statistics | grep -q 'remote_pages=[1-9]'")
         end(self.owner, pid)
         time.sleep(2 * LEASE_SECONDS + 1)  # without the child the image would have ended by now
-        self.other.must("touch", "/run/go")
-        self.assertEqual(end_of(self.other, "/run/child"), "status 0\n")
+        self.goes_on(0)
 
     def test_an_agent_that_comes_back(self):
         _, key = self.parent(47)
         self.child(47, key)
-        wait_until(self.other, f"{CALL} statistics | grep -q 'remote_pages=[1-9]'")
         # Its lane ends with it; the keeper starts another worker, which still has the parent.
         self.owner.must("sh", "-c", "kill -9 $(pgrep -P $(cat /run/agent.ready))")
-        self.other.must("touch", "/run/go")
-        self.assertEqual(end_of(self.other, "/run/child"), "status 0\n")
-
-    def test_an_owner_that_cannot_be_reached(self):
-        _, key = self.parent(48)
-        self.child(48, key)
-        wait_until(self.other, f"{CALL} statistics | grep -q 'remote_pages=[1-9]'")
-        self.cluster.switch.unplug(0)
-        try:
-            began = time.monotonic()
-            self.other.must("touch", "/run/go")
-            self.assertEqual(end_of(self.other, "/run/child"), f"status {128 + SIGBUS}\n")
-            self.assertLess(time.monotonic() - began, 60)
-        finally:
-            self.cluster.switch.plug(0)
+        self.goes_on(0)

@@ -20,9 +20,15 @@ SECRET = "all-machines-of-the-cluster"
 SIGBUS = 7
 WAIT_SECONDS = 60
 END_ALL = "while pkill -9 -x 'module_(program|memory|call)'; do sleep 0.05; done"
-# A child's memory goes a little after its process.
-UNLOAD = (f"{END_ALL}; until ! grep -q '^mitosis ' /proc/modules || rmmod mitosis 2> /dev/null; "
-          "do sleep 0.05; done; exec dmesg")
+# A child's memory goes a little after its process. Where the module itself does not go, the kernel
+# says who waits for what.
+UNLOAD = f"""
+(sleep {WAIT_SECONDS - 15}; exec echo w > /proc/sysrq-trigger) > /dev/null 2>&1 &
+{END_ALL}
+until ! grep -q '^mitosis ' /proc/modules || rmmod mitosis > /dev/null 2>&1; do sleep 0.05; done
+kill $!
+exec dmesg
+"""
 
 
 class Machines:
@@ -123,6 +129,7 @@ class ModuleCase(unittest.TestCase):
         for machine in reversed(cls.machines):  # who reads goes first
             status, said = machine.run("timeout", WAIT_SECONDS, "sh", "-c", UNLOAD)
             if status != 0:
+                said += machine.run("sh", "-c", "dmesg | tail -n 60")[1]
                 raise AssertionError(f"machine {machine.number}: the module does not go: {said}")
             kernel_module.log(machine, said)
 

@@ -1,48 +1,41 @@
 # SPDX-License-Identifier: MIT
 """What mitosis.ko has prepared on one machine goes on in user space on another, under its agent."""
 
-import time
-
 import kernel_module
-from agents import COMMAND, Agents
-from module_case import CALL, MACHINES, PORT, ModuleCase, begin, end, end_of, start, wait_until
+from agents import COMMAND
+from module_case import CALL, PORT, begin, end, start, wait_until
+from module_ends import SIGKILL, WithAgent
 
 FINE = (0, "child fine\n")
 POLICIES = ("rc+prefetch8+none+cow", "rc+ondemand+local+cow", "rc+eager+none+cow")
-SIGKILL = 9  # this kernel has no UFFDIO_POISON: who misses a page is killed
 
 
-class ModuleParent(ModuleCase):
+class ModuleParent(WithAgent):
     """Machine 0 (`owner`) has the module, machine 1 (`other`) an agent, which knows it."""
 
+    missing = 128 + SIGKILL
+
     @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.cluster = MACHINES.cluster()
-        cls.owner, cls.other = cls.cluster.machines
-        cls.machines = [cls.owner]
-        cls.agents = Agents([cls.other], "--peer", f"0={cls.owner.address}:{PORT}")
-        cls.addClassCleanup(cls.agents.stop)
+    def agent_options(cls):
+        return "--peer", f"0={cls.owner.address}:{PORT}"
 
     def load(self, *parameters):
         kernel_module.load(self.owner, self.module, f"port={PORT}", "machine=0",
                            f"secret={self.agents.secret}", *(parameters or self.parameters))
-
-    def setUp(self):
-        super().setUp()
-        self.other.must("rm", "-f", "/run/go")
 
     def resume(self, handler, key, *options):
         return self.agents.mitosis(self.other, "resume", 0, handler, *options,
                                    env={"MITOSIS_KEY": key})
 
     def waiting_child(self, handler):
-        """One that has begun, and not fetched most of its memory."""
         _, key = start(self.owner, "keyed", handler, "waits elsewhere")
         words = (COMMAND, "resume", 0, handler)
         self.other.must("sh", "-c", f'MITOSIS_KEY={key} setsid sh -c \'"$@"; echo status $?\' '
                                     'sh "$@" < /dev/null > /run/child 2>&1 &', "sh", *words)
         wait_until(self.other, "grep -q 'child waits' /run/child")
+
+    def reclaim(self, handler):
+        self.assertEqual(self.owner.run(CALL, "reclaim", handler), (0, "reclaim: done\n"))
 
     def test_a_c_program_goes_on_under_the_agent(self):
         for handler, what, policies in ((60, "elsewhere", POLICIES), (61, "fork", POLICIES[:1]),
@@ -79,30 +72,12 @@ class ModuleParent(ModuleCase):
         self.assertEqual(status, 125)
         self.assertIn("a peer has not the secret", "\n".join(kernel_module.log(self.owner)))
 
-    def test_a_reclaim_in_mid_run(self):
-        self.waiting_child(66)
-        self.assertEqual(self.owner.run(CALL, "reclaim", 66), (0, "reclaim: done\n"))
-        self.other.must("touch", "/run/go")
-        self.assertEqual(end_of(self.other, "/run/child"), f"status {128 + SIGKILL}\n")
-
     def test_the_module_goes(self):
         self.waiting_child(67)
         self.owner.must("sh", "-c", "kill -9 $(pidof module_program)")
         wait_until(self.owner, "rmmod mitosis 2> /dev/null")
-        self.other.must("touch", "/run/go")
-        self.assertEqual(end_of(self.other, "/run/child"), f"status {128 + SIGKILL}\n")
+        self.goes_on(self.missing)
         self.load()
-
-    def test_an_owner_that_cannot_be_reached(self):
-        self.waiting_child(68)
-        self.cluster.switch.unplug(0)
-        try:
-            began = time.monotonic()
-            self.other.must("touch", "/run/go")
-            self.assertEqual(end_of(self.other, "/run/child"), f"status {128 + SIGKILL}\n")
-            self.assertLess(time.monotonic() - began, 60)
-        finally:
-            self.cluster.switch.plug(0)
 
     def test_what_is_no_message(self):
         """Peers that say anything: the module drops them, and serves on."""

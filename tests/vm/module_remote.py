@@ -5,8 +5,8 @@ what becomes of a child whose parent, or parent's machine, is gone."""
 import pathlib
 import time
 
-from module_case import (CALL, END_ALL, PROGRAM, SIGBUS, RemoteCase, begin, end, end_of, start,
-                         wait_until)
+from module_case import CALL, END_ALL, PROGRAM, SIGBUS, RemoteCase, begin, end, start, wait_until
+from module_ends import Ends
 
 ORIGINAL = pathlib.Path(__file__).resolve().parents[2] / "examples/ioctl_client.py"
 
@@ -14,8 +14,10 @@ ORIGINAL = pathlib.Path(__file__).resolve().parents[2] / "examples/ioctl_client.
 FAIL_AT = "/sys/module/mitosis/parameters/test_fail_at"
 
 
-class Remote(RemoteCase):
+class Remote(Ends, RemoteCase):
     """On modules that are loaded once for all of them."""
+
+    patience = 30
 
     @classmethod
     def setUpClass(cls):
@@ -61,45 +63,34 @@ class Remote(RemoteCase):
         self.owner.must("kill", "-9", parent.strip())
 
     def waiting_child(self, handler):
-        """A child that has begun, and not fetched most of its memory."""
         parent = start(self.owner, "parent", handler, "wait")
         self.other.must("rm", "-f", "/run/go")
-        said = begin(self.other, "/run/waits", "sh", "-c",
-                          f"{PROGRAM} remote 0 {handler}; echo status $?")
+        said = begin(self.other, "/run/child", "sh", "-c",
+                     f"{PROGRAM} remote 0 {handler}; echo status $?")
         self.assertEqual(said, "child waits\n")
         return parent
+
+    def reclaim(self, handler):
+        self.assertEqual(self.owner.run(CALL, "reclaim", handler), (0, "reclaim: done\n"))
 
     def test_a_parent_that_ends_first(self):
         parent = self.waiting_child(78)
         end(self.owner, parent)
-        self.other.must("touch", "/run/go")
-        self.assertEqual(end_of(self.other, "/run/waits"), f"status {128 + SIGBUS}\n")
+        self.goes_on(self.missing)
 
-    def test_a_reclaim_in_mid_run(self):
-        self.waiting_child(81)
-        self.assertEqual(self.owner.run(CALL, "reclaim", 81), (0, "reclaim: done\n"))
-        self.other.must("touch", "/run/go")
-        self.assertEqual(end_of(self.other, "/run/waits"), f"status {128 + SIGBUS}\n")
-
-    def test_an_owner_that_cannot_be_reached(self):
-        self.waiting_child(79)
-        self.cluster.switch.unplug(0)
-        began = time.monotonic()
-        self.other.must("touch", "/run/go")
-        self.assertEqual(end_of(self.other, "/run/waits"), f"status {128 + SIGBUS}\n")
-        self.assertLess(time.monotonic() - began, 30)
-        said = self.other.run(PROGRAM, "remote", 0, 79)
+    def test_a_resume_from_who_cannot_be_reached(self):
+        start(self.owner, "parent", 79, "wait")
+        with self.unreachable():
+            said = self.other.run(PROGRAM, "remote", 0, 79)
         self.assertEqual(said[0], 1, said)
-        self.cluster.switch.plug(0)
 
     def test_a_child_that_is_killed(self):
         self.waiting_child(80)
-        self.cluster.switch.unplug(0)
-        self.other.must("touch", "/run/go")
-        began = time.monotonic()
-        self.other.must("sh", "-c", END_ALL)
-        self.assertLess(time.monotonic() - began, 30)
-        self.cluster.switch.plug(0)
+        with self.unreachable():
+            self.other.must("touch", "/run/go")
+            began = time.monotonic()
+            self.other.must("sh", "-c", END_ALL)
+            self.assertLess(time.monotonic() - began, self.patience)
 
     def test_what_is_not_there(self):
         self.assertEqual(self.other.run(PROGRAM, "remote", 0, 99),
@@ -165,5 +156,4 @@ class Remote(RemoteCase):
     def test_the_readers_module_is_held_by_its_children(self):
         self.waiting_child(84)
         self.assertIn("in use", self.other.run("rmmod", "mitosis")[1])
-        self.other.must("touch", "/run/go")
-        self.assertEqual(end_of(self.other, "/run/waits"), "status 0\n")
+        self.goes_on(0)

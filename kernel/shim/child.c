@@ -32,6 +32,7 @@ void mitosis_children_end(void) {
 
 static void destroy(struct mitosis_child* child) {
   mitosis_profile_leave(child);
+  mitosis_statistics_leave(child);
   if (child->core) mitosis_core_close(child->core);
   mitosis_cache_put(child->cache);
   mitosis_parent_put(child->parent);
@@ -59,6 +60,7 @@ static struct mitosis_child* allocate(struct mitosis_parent* parent, struct mito
   atomic_long_set(&child->users, 1);
   child->notifier.ops = &notifier_operations;
   mitosis_profile_join(child);
+  mitosis_statistics_join(child);
   child->parent = mitosis_parent_get(parent);
   return child;
 }

@@ -58,6 +58,7 @@ static mitosis_u64 insert(struct mitosis_child* child, mitosis_u64 page, mitosis
   // While all are brought, the caller has the memory's lock.
   struct vm_area_struct* vma =
       child->fault ? child->fault->vma : find_vma(current->mm, page << PAGE_SHIFT);
+  const mitosis_u64 first = page;
   mitosis_u64 i;
 
   if (!vma || mitosis_child_of(vma) != child) return 0;
@@ -76,6 +77,11 @@ static mitosis_u64 insert(struct mitosis_child* child, mitosis_u64 page, mitosis
     mitosis_count_all(local_pages, i);
   else
     mitosis_count_all(remote_pages, i);
+  if (child->fault) {
+    const bool asked = child->fault->pgoff >= first && child->fault->pgoff < first + i;
+
+    mitosis_count_all(ahead_pages, i - asked);
+  }
   return i;
 }
 

@@ -203,7 +203,10 @@ static struct mitosis_remote* open_to(const struct sockaddr_in* to, unsigned int
   r->end = jiffies + msecs_to_jiffies(ms);
   error = connect(r, to, by, handler, key);
   if (!error) error = mitosis_remote_fetch(r);
-  if (!error) return r;
+  if (!error) {
+    mitosis_count(connections);
+    return r;
+  }
   mitosis_remote_close(r);
   return ERR_PTR(error);
 }

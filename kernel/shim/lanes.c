@@ -15,6 +15,7 @@ static int make(struct mitosis_way* way) {
   if (way->lane) return 0;
   error = mitosis_socket_connect(&way->address, MITOSIS_LANE_MS, &way->lane);
   if (!error) error = mitosis_core_greet(way->lane, MITOSIS_DEMAND_READS, way->owner.machine);
+  if (!error) mitosis_count(connections);
   return error;
 }
 
@@ -25,6 +26,7 @@ int mitosis_lane_read(struct mitosis_way* way, struct mitosis_read* reads, u32 c
     mitosis_socket_patience(way->lane, MITOSIS_LANE_MS);
     mitosis_count(doorbells);
     error = mitosis_core_read_lane(way->lane, &way->sequence, &way->owner, reads, count);
+    if (error) mitosis_count(broken_connections);
   }
   if (error) mitosis_lane_close(way);
   return error;

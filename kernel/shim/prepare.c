@@ -5,10 +5,29 @@
 
 #include "shim.h"
 
+enum { LEAVE_MS = 2000 };  // that an exiting thread is waited for
+
+// Who was joined is not quite gone yet: the C library is told before the kernel takes it out.
+static bool others_are_leaving(void) {
+  const struct task_struct* thread;
+  bool leaving = true;
+
+  rcu_read_lock();
+  for_each_thread(current, thread) {
+    if (thread != current && !(READ_ONCE(thread->flags) & PF_EXITING)) leaving = false;
+  }
+  rcu_read_unlock();
+  return leaving;
+}
+
 bool mitosis_is_alone(const char* what) {
+  const unsigned long end = jiffies + msecs_to_jiffies(LEAVE_MS);
   struct task_struct *process, *thread;
   bool shared = false;
 
+  while (!thread_group_empty(current) && others_are_leaving() && time_before(jiffies, end) &&
+         !fatal_signal_pending(current))
+    schedule_timeout_killable(1);
   if (!thread_group_empty(current)) {
     mitosis_refuse(
         "%s: process %d has several threads, which is not built into the kernel module "
@@ -126,9 +145,6 @@ out:
 int mitosis_prepare(u64 handler, const void* holder, u32 lease_seconds, u8* key) {
   const int error = prepare(handler, holder, lease_seconds, key);
 
-  if (error)
-    mitosis_count(refused_prepares);
-  else
-    mitosis_count(prepares);
+  mitosis_count_prepare(error);
   return error;
 }

@@ -49,7 +49,10 @@ static int read_batch(struct mitosis_remote* r, unsigned int count) {
   mitosis_count(doorbells);
   error = ib_post_send(r->id->qp, &r->requests[0].wr, &bad);
   if (!error) error = wait_for_batch(r);
-  if (error && error != -EINTR) mitosis_remote_stop(r);
+  if (error && error != -EINTR) {
+    mitosis_count(broken_connections);
+    mitosis_remote_stop(r);
+  }
   return error;
 }
 

@@ -175,19 +175,13 @@ static int resume_remote(u32 machine, u64 handler, const u8* key) {
 int mitosis_resume_local(u64 handler, const u8* key) {
   const int result = resume_local(handler, key);
 
-  if (result < 0)
-    mitosis_count(refused_resumes);
-  else
-    mitosis_count(local_resumes);
+  mitosis_count_resume(result, false);
   return result;
 }
 
 int mitosis_resume_remote(u32 machine, u64 handler, const u8* key) {
   const int result = resume_remote(machine, handler, key);
 
-  if (result < 0)
-    mitosis_count(refused_resumes);
-  else
-    mitosis_count(remote_resumes);
+  mitosis_count_resume(result, true);
   return result;
 }

@@ -41,10 +41,16 @@ extern atomic64_t mitosis_counters[MITOSIS_COUNTERS];
 #define mitosis_count_all(field, by) atomic64_add(by, mitosis_counter(field))
 #define mitosis_count(field) mitosis_count_all(field, 1)
 void mitosis_statistics_read(struct mitosis_statistics* into);
+// Whose pager is counted, from the one to the other.
+struct mitosis_child;
+void mitosis_statistics_join(struct mitosis_child* child);
+void mitosis_statistics_leave(struct mitosis_child* child);
+// The result of a call, 0 or -errno: done, or refused and why.
+void mitosis_count_prepare(int error);
+void mitosis_count_resume(int error, bool remote);
 
 // profile.c: with Profile<On>, debugfs has the durations of all children's steps, and of the
 // calls'.
-struct mitosis_child;
 void mitosis_profile_begin(void);
 void mitosis_profile_end(void);
 void mitosis_profile_join(struct mitosis_child* child);
@@ -218,6 +224,7 @@ struct mitosis_child {
   struct mitosis_parent* parent;  // with a reference
   struct work_struct end;
   struct list_head profile;  // profile.c's
+  struct list_head counted;  // statistics.c's
   void* core;
   struct vm_fault* fault;             // that is being served, under the lock
   unsigned long since;                // the same: from when on it has waited, in jiffies

@@ -18,6 +18,15 @@ MODULE_PARM_DESC(user_budget_mib, "the same for those of one user, root's apart 
 static DEFINE_XARRAY(table);
 static DEFINE_MUTEX(table_lock);
 
+// Those that other machines have ended by their keys, the latest: under the table's lock.
+enum { RECLAIMED = 64 };
+static struct reclaimed {
+  u64 handler;
+  bool keyed;
+  u8 key[MITOSIS_KEY_BYTES];
+} reclaimed[RECLAIMED];
+static unsigned int next_reclaimed;
+
 static void end_leases(struct work_struct* work);
 static DECLARE_DELAYED_WORK(leases, end_leases);
 
@@ -122,7 +131,9 @@ void mitosis_prepared_end(const void* holder) {
     if (!holder || prepared->holder == holder) erase(prepared);
   }
   mutex_unlock(&table_lock);
-  if (!holder) cancel_delayed_work_sync(&leases);
+  if (holder) return;
+  cancel_delayed_work_sync(&leases);
+  memzero_explicit(reclaimed, sizeof(reclaimed));
 }
 
 int mitosis_prepared_reclaim(u64 handler) {
@@ -141,10 +152,28 @@ int mitosis_prepared_reclaim(u64 handler) {
 void mitosis_prepared_finish(const struct mitosis_prepared* prepared) {
   mutex_lock(&table_lock);
   if (xa_load(&table, prepared->handler) == prepared) {
+    struct reclaimed* entry = &reclaimed[next_reclaimed++ % RECLAIMED];
+
+    entry->handler = prepared->handler;
+    entry->keyed = prepared->keyed;
+    memcpy(entry->key, prepared->key, sizeof(entry->key));
     erase((struct mitosis_prepared*)prepared);
     mitosis_count(reclaims);
   }
   mutex_unlock(&table_lock);
+}
+
+// Without a key it may have been another of that number.
+int mitosis_shim_was_reclaimed(mitosis_u64 handler, const unsigned char* key) {
+  bool found = false;
+  unsigned int i;
+
+  mutex_lock(&table_lock);
+  for (i = 0; i < RECLAIMED && !found; i++)
+    found = reclaimed[i].keyed && reclaimed[i].handler == handler &&
+            mitosis_is_key(key, reclaimed[i].key);
+  mutex_unlock(&table_lock);
+  return found;
 }
 
 struct mitosis_prepared* mitosis_shim_find_target(mitosis_u32 number, mitosis_u64 key) {

@@ -83,6 +83,7 @@ static int read_all(struct mitosis_way* way, struct mitosis_read* reads, u32 cou
       for (i = 0; !error && i < count; i++) reads[i].result = 0;
       if (error != -EAGAIN) return error;
     }
+    if (way->by_rdma) mitosis_count(fallback_reads);
     mitosis_signals_block(&before);
     error = mitosis_lane_read(way, reads, count);
     mitosis_signals_restore(&before);

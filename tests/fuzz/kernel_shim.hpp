@@ -34,7 +34,7 @@ struct mitosis_prepared {
   std::uint64_t pages = 0;
   std::vector<std::uint8_t> descriptor;
   int references = 0;
-  bool revoked = false;
+  bool revoked = false, reclaimed = false;
 };
 
 namespace mitosis::shim {
@@ -45,6 +45,7 @@ struct World {
   std::map<std::uint64_t, mitosis_prepared> prepared;  ///< by handler
   std::vector<std::string> said;                       ///< in the log
   long blocks = 0;                                     ///< of memory that are not freed
+  int given_time = 0;  ///< how often what is received was given a call's time anew
 };
 inline World world;
 
@@ -86,7 +87,9 @@ inline int mitosis_shim_receive(mitosis_socket* socket, void* into, mitosis_size
   socket->said = socket->said.sub(count);
   return 0;
 }
-inline void mitosis_shim_go_on(mitosis_socket*) {}  // nothing waits for long here
+inline void mitosis_shim_go_on(mitosis_socket*) {
+  ++mitosis::shim::world.given_time;
+}
 inline int mitosis_shim_wait(mitosis_socket* socket) {
   if (socket->fd < 0) return socket->said.empty() ? -ECONNRESET : 0;
   std::uint8_t first;
@@ -108,7 +111,7 @@ inline void mitosis_shim_say(const char* why) {
 
 inline mitosis_prepared* mitosis_shim_find(mitosis_u64 handler) {
   const auto found = mitosis::shim::world.prepared.find(handler);
-  if (found == mitosis::shim::world.prepared.end()) return nullptr;
+  if (found == mitosis::shim::world.prepared.end() || found->second.reclaimed) return nullptr;
   ++found->second.references;
   return &found->second;
 }
@@ -141,7 +144,15 @@ inline void mitosis_shim_read_prepared(mitosis_prepared* prepared, mitosis_read*
   }
 }
 inline void mitosis_shim_reclaim(mitosis_u64 handler, const mitosis_prepared*) {
-  mitosis::shim::world.prepared.at(handler).revoked = true;
+  mitosis_prepared& prepared = mitosis::shim::world.prepared.at(handler);
+  prepared.revoked = prepared.reclaimed = true;
+}
+inline int mitosis_shim_was_reclaimed(mitosis_u64 handler, const unsigned char* key) {
+  const auto found = mitosis::shim::world.prepared.find(handler);
+  return found != mitosis::shim::world.prepared.end() && found->second.reclaimed &&
+                 mitosis_shim_opens(&found->second, key) != 0
+             ? 1
+             : 0;
 }
 inline const char* mitosis_core_policy() {
   return "rc+prefetch8+none+cow";

@@ -96,10 +96,18 @@ static int statistics(char** words) {
   printf(
       "prepared=%llu pages=%llu children=%llu prepares=%llu local_resumes=%llu "
       "remote_resumes=%llu faults=%llu failed_faults=%llu remote_pages=%llu doorbells=%llu "
-      "accepted=%llu refused=%llu\n",
+      "accepted=%llu refused=%llu refused_prepares=%llu prepares_unsupported=%llu "
+      "prepares_in_use=%llu prepares_without_room=%llu refused_resumes=%llu "
+      "resumes_unsupported=%llu resumes_unknown=%llu resumes_denied=%llu resumes_unreachable=%llu "
+      "ahead_pages=%llu zero_pages=%llu fetched_pages=%llu cached_pages=%llu dropped_pages=%llu "
+      "reads=%llu read_bytes=%llu fallback_reads=%llu connections=%llu broken_connections=%llu\n",
       s.prepared_now, s.prepared_pages_now, s.children_now, s.prepares, s.local_resumes,
       s.remote_resumes, s.faults, s.failed_faults, s.remote_pages, s.doorbells, s.accepted_peers,
-      s.refused_peers);
+      s.refused_peers, s.refused_prepares, s.prepares_unsupported, s.prepares_in_use,
+      s.prepares_without_room, s.refused_resumes, s.resumes_unsupported, s.resumes_unknown,
+      s.resumes_denied, s.resumes_unreachable, s.ahead_pages, s.zero_pages, s.fetched_pages,
+      s.cached_pages, s.dropped_pages, s.reads, s.read_bytes, s.fallback_reads, s.connections,
+      s.broken_connections);
   return 0;
 }
 

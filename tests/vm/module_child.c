@@ -157,6 +157,44 @@ int many_generations(void) {
   return waitpid(pid, NULL, 0) == pid ? 0 : fail("the first generation");
 }
 
+// Reads all pages, and tells once it has the first one.
+static void read_all(int told) {
+  for (size_t at = 0; at < BYTES; at += PAGE) {
+    if (mapped_bytes[at] != byte_of(at, 14)) _exit(fail("a reader's memory"));
+    if (at == 0 && write(told, "b", 1) != 1) _exit(1);
+  }
+  for (;;) pause();
+}
+
+int kill_readers(void) {
+  enum { ROUNDS = 4, READERS = 3 };
+  for (int round = 0; round < ROUNDS; ++round) {
+    int ends[2];
+    char told[READERS];
+    pid_t readers[READERS];
+    if (pipe(ends) != 0) return fail("pipe");
+    for (int i = 0; i < READERS; ++i) {
+      readers[i] = fork();
+      if (readers[i] < 0) return fail("fork");
+      if (readers[i] == 0) read_all(ends[1]);
+    }
+    close(ends[1]);
+    for (int i = 0; i < READERS; ++i) {
+      if (read(ends[0], &told[i], 1) != 1) return fail("a reader has not begun");
+    }
+    for (int i = 0; i < READERS; ++i) {
+      int status = 0;
+      kill(readers[i], SIGKILL);
+      if (waitpid(readers[i], &status, 0) != readers[i] || !WIFSIGNALED(status) ||
+          WTERMSIG(status) != SIGKILL) {
+        return fail("a reader had ended");
+      }
+    }
+    close(ends[0]);
+  }
+  return 0;
+}
+
 static void pass(int number) {
   (void)number;
 }

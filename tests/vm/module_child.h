@@ -27,6 +27,9 @@ int live_on(void);
 int fork_and_check(void);
 // Each generation ends once it has forked the next; the last one still gets the first's memory.
 int many_generations(void);
+// Forks that read by the connection which all of them share are killed in mid-run, some times over:
+// it stays the others'.
+int kill_readers(void);
 // A signal comes at many moments of a fork.
 int fork_among_signals(void);
 // Anonymous memory's semantics, of pages that were fetched and of others.

@@ -39,7 +39,9 @@ class TheCommand(ModuleCase):
         self.assertEqual(list(counters), ["module"])
         self.assertEqual(counters["module"]["prepares"], 1)
         self.assertEqual(counters["module"]["prepared_now"], 1)
-        self.assertRegex(self.machine.must(COMMAND, "stats"), r"(?m)^module\.prepares +1$")
+        said = self.machine.must(COMMAND, "stats")
+        self.assertRegex(said, r"(?m)^module\.prepares +1$")
+        self.assertRegex(said, r"(?m)^module\.fetched_pages +0$")
 
     def test_with_an_agent(self):
         agents = Agents([self.machine])

@@ -120,6 +120,21 @@ class NoSecret(ModuleCase):
         numbers = self.statistics(self.machine)
         self.assertEqual((numbers["prepared"], numbers["prepares"]), (2, 2))
 
+    def test_what_is_refused_is_counted(self):
+        pid, key = start(self.machine, "keyed", 60, "memory")
+        for words, why in (((PROGRAM, "keyed", 60, "memory"), "prepares_in_use"),
+                           ((PROGRAM, "keyed", 61, "threads"), "prepares_unsupported"),
+                           ((CALL, "resume", -1, 60, "17" * 16), "resumes_denied"),
+                           ((CALL, "resume", -1, 62, key), "resumes_unknown"),
+                           ((CALL, "resume", 7, 60, key), "resumes_unknown")):
+            before = self.statistics(self.machine)
+            self.assertEqual(self.machine.run(*words)[0], 1, words)
+            after = self.statistics(self.machine)
+            self.assertEqual({name for name in after if after[name] != before[name]},
+                             {why, "refused_" + why.split("_")[0]})
+            self.assertEqual(after[why], before[why] + 1)
+        end(self.machine, pid)
+
     def test_a_budget(self):
         # A program of the test has some 8 MiB.
         self.machine.must("sh", "-c", "echo 12 > /sys/module/mitosis/parameters/budget_mib")
@@ -127,6 +142,7 @@ class NoSecret(ModuleCase):
         self.assertEqual(self.machine.run(PROGRAM, "keyed", 47, "memory"),
                          (1, "prepare: No space left on device\n"))
         self.assertIn("finds no room in budget_mib", kernel_module.log(self.machine)[-1])
+        self.assertEqual(self.statistics(self.machine)["prepares_without_room"], 1)
         self.machine.must("sh", "-c", "cd /sys/module/mitosis/parameters; echo 0 > budget_mib; "
                                       "echo 4 > user_budget_mib")
         start(self.machine, "keyed", 48, "memory")  # root's are not bounded

@@ -96,10 +96,12 @@ static int parent(int device, unsigned number, unsigned long handler, const char
   if (little) wrong |= find_touched();
   wrong |= check_file(16);
   if (strcmp(what, "fork") == 0) wrong |= fork_and_check();
+  if (strcmp(what, "readers") == 0) wrong |= kill_readers();
   if (strcmp(what, "signals") == 0) wrong |= fork_among_signals();
   if (strcmp(what, "change") == 0) wrong |= change_memory(device);
   const int elsewhere = strstr(what, "elsewhere") != NULL;  // where there is no module
-  if (elsewhere || strcmp(what, "memory") == 0 || strcmp(what, "wait") == 0 || hops != 0) {
+  if (elsewhere || strcmp(what, "memory") == 0 || strcmp(what, "wait") == 0 || hops != 0 ||
+      strcmp(what, "readers") == 0) {
     wrong |= check_all(on_stack, sizeof on_stack, 10) || live_on();
     fill_all(on_stack, sizeof on_stack, 50);
     wrong |= check_all(on_stack, sizeof on_stack, 50);

@@ -5,6 +5,7 @@ what becomes of a child whose parent, or parent's machine, is gone."""
 import pathlib
 import time
 
+import kernel_module
 from module_case import CALL, END_ALL, PROGRAM, SIGBUS, RemoteCase, begin, end, start, wait_until
 from module_ends import Ends
 
@@ -80,9 +81,13 @@ class Remote(Ends, RemoteCase):
 
     def test_a_resume_from_who_cannot_be_reached(self):
         start(self.owner, "parent", 79, "wait")
+        before = self.statistics(self.other)
         with self.unreachable():
             said = self.other.run(PROGRAM, "remote", 0, 79)
         self.assertEqual(said[0], 1, said)
+        after = self.statistics(self.other)
+        for name in ("refused_resumes", "resumes_unreachable"):
+            self.assertEqual(after[name], before[name] + 1, name)
 
     def test_a_child_that_is_killed(self):
         self.waiting_child(80)
@@ -91,6 +96,12 @@ class Remote(Ends, RemoteCase):
             began = time.monotonic()
             self.other.must("sh", "-c", END_ALL)
             self.assertLess(time.monotonic() - began, self.patience)
+
+    def test_readers_that_are_killed_leave_the_connection_to_the_others(self):
+        start(self.owner, "parent", 86, "readers")
+        before = self.statistics(self.owner)["accepted"]
+        self.assertEqual(self.other.run(PROGRAM, "remote", 0, 86), (0, "child fine\n"))
+        self.assertEqual(self.statistics(self.owner)["accepted"], before + 1)
 
     def test_what_is_not_there(self):
         self.assertEqual(self.other.run(PROGRAM, "remote", 0, 99),
@@ -151,6 +162,17 @@ class Remote(Ends, RemoteCase):
             # Fine, or it has missed a page, or came too late.
             self.assertRegex(said, f"child fine|status {128 + SIGBUS}|resume: ")
         self.load_on(self.owner, "keyless=1")
+        wait_until(self.other, f"{CALL} statistics | grep -q children=0")
+
+    def test_the_owners_module_goes_while_a_peer_is_let_in_or_out(self):
+        for ms in range(0, 300, 60):
+            end(self.owner, start(self.owner, "pinned", 87, "exit"))
+            coming = self.other.begin("sh", "-c", f"{PROGRAM} remote 0 87; echo status $?")
+            self.owner.must("sh", "-c", f"busybox usleep {ms}000; exec rmmod mitosis")
+            said = self.other.finish(coming)[1]
+            self.assertRegex(said, f"child fine|status {128 + SIGBUS}|resume: ")
+            kernel_module.log(self.owner)
+            self.load_on(self.owner, "keyless=1")
         wait_until(self.other, f"{CALL} statistics | grep -q children=0")
 
     def test_the_readers_module_is_held_by_its_children(self):

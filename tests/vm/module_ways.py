@@ -41,7 +41,7 @@ class Ways(RemoteCase):
 
     def test_a_connection_that_breaks_is_made_anew(self):
         self.waiting_child(90)
-        before = self.accepted()
+        before, counted = self.accepted(), self.statistics(self.other)["connections"]
         # Nobody tells the child: the owner's device goes, and with it all of its connections.
         self.owner.must("rdma", "link", "delete", soft_roce.DEVICE)
         soft_roce.start(self.owner)
@@ -49,11 +49,16 @@ class Ways(RemoteCase):
         wait_until(self.other, f"{CALL} connect 0 {self.owner.address} > /dev/null")
         self.assertEqual(self.status(), "status 0\n")
         self.assertGreater(self.accepted(), before)
+        self.assertGreater(self.statistics(self.other)["connections"], counted)
 
     def test_rdma_does_not_get_through(self):
         self.waiting_child(91)
+        before = self.statistics(self.other)
         self.cluster.switch.pass_roce(False)
         self.assertEqual(self.status(), "status 0\n")  # what it had missed came over TCP
+        after = self.statistics(self.other)
+        for name in ("fallback_reads", "connections", "broken_connections"):
+            self.assertGreater(after[name], before[name], name)
 
     def little(self, handler):
         """A child that has prepared itself as the handler behind its parent's, and has touched

@@ -78,7 +78,24 @@ class KernelModule {
                           {"accepted_peers", s.accepted_peers},
                           {"refused_peers", s.refused_peers},
                           {"reclaims", s.reclaims},
-                          {"ended_leases", s.ended_leases}};
+                          {"ended_leases", s.ended_leases},
+                          {"prepares_unsupported", s.prepares_unsupported},
+                          {"prepares_in_use", s.prepares_in_use},
+                          {"prepares_without_room", s.prepares_without_room},
+                          {"resumes_unsupported", s.resumes_unsupported},
+                          {"resumes_unknown", s.resumes_unknown},
+                          {"resumes_denied", s.resumes_denied},
+                          {"resumes_unreachable", s.resumes_unreachable},
+                          {"ahead_pages", s.ahead_pages},
+                          {"zero_pages", s.zero_pages},
+                          {"fetched_pages", s.fetched_pages},
+                          {"cached_pages", s.cached_pages},
+                          {"dropped_pages", s.dropped_pages},
+                          {"reads", s.reads},
+                          {"read_bytes", s.read_bytes},
+                          {"fallback_reads", s.fallback_reads},
+                          {"connections", s.connections},
+                          {"broken_connections", s.broken_connections}};
   }
 
  private:

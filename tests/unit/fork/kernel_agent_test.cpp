@@ -59,6 +59,17 @@ TEST_F(Asking, ADescriptorOfManyParts) {
   mitosis_shim_free(fetched.bytes);
 }
 
+/// However slowly it comes, as long as it goes on.
+TEST_F(Asking, EachPartOfABigDescriptorHasTheTimeOfACall) {
+  service.bytes->resize(3 * std::size_t{rpc::max_part} + 77);
+  ASSERT_EQ(greet(auth::Purpose::rpc), 0);
+  mitosis_fetched fetched = {};
+  ASSERT_EQ(kernel::query(&socket, 1, HandlerId{73}, AuthKey{{4, 2}}, fetched), 0);
+  EXPECT_EQ(fetched.size, service.bytes->size());
+  EXPECT_EQ(shim::world.given_time, 3);
+  mitosis_shim_free(fetched.bytes);
+}
+
 TEST_F(Asking, WhatIsRefusedIsSaidInWords) {
   ASSERT_EQ(greet(auth::Purpose::rpc), 0);
   mitosis_fetched fetched = {};

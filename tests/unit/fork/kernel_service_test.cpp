@@ -93,6 +93,15 @@ TEST_F(Asked, EveryCall) {
   EXPECT_EQ(client.fallback_read({5, 0xabcdef}, 0, pages, soon()).code(), Errc::revoked);
 }
 
+TEST_F(Asked, AReclaimThatComesAgainIsAnsweredTheSame) {
+  for (int i = 0; i < 2; ++i) {  // each in a session of its own, as after a lost reply
+    rpc::Client client(identity(client_machine), book, module_machine);
+    EXPECT_TRUE(client.reclaim(HandlerId{73}, AuthKey{{4, 2}}, soon()).ok());
+    EXPECT_EQ(client.reclaim(HandlerId{73}, AuthKey{{4, 3}}, soon()).code(), Errc::unknown_handler);
+    EXPECT_EQ(client.reclaim(HandlerId{74}, AuthKey{{4, 2}}, soon()).code(), Errc::unknown_handler);
+  }
+}
+
 TEST_F(Asked, WhatIsRefusedLeavesTheSession) {
   rpc::Client client(identity(client_machine), book, module_machine);
   EXPECT_EQ(client.query_descriptor(HandlerId{73}, AuthKey{{4, 3}}, soon()).code(),

@@ -164,7 +164,11 @@ class CallSession {
     if (status != Errc::ok) return refuse(Error(status).at_address(m.address));
     return send_block<rpc::FallbackReply>(buffer.bytes());
   }
+  /// Who has had no answer to it asks again, and is told the same.
   bool execute(const rpc::Reclaim& m) noexcept {
+    if (mitosis_shim_was_reclaimed(static_cast<mitosis_u64>(m.handler), m.key.bytes) != 0) {
+      return reply(rpc::ReclaimReply{});
+    }
     mitosis_prepared* const found = open(m.handler, m.key);
     if (found == nullptr) return refused_;
     mitosis_shim_reclaim(static_cast<mitosis_u64>(m.handler), found);

@@ -158,6 +158,8 @@ void mitosis_shim_tell(const struct mitosis_prepared* prepared, struct mitosis_t
 // The result is in the read. Its end for all who have it.
 void mitosis_shim_read_prepared(struct mitosis_prepared* prepared, struct mitosis_read* read);
 void mitosis_shim_reclaim(mitosis_u64 handler, const struct mitosis_prepared* prepared);
+// Whether one with this handler and key was so ended, of the latest.
+int mitosis_shim_was_reclaimed(mitosis_u64 handler, const unsigned char* key);
 
 // -- the C++'s, for the shim ---------------------------------------------------------------------
 
@@ -236,6 +238,12 @@ void mitosis_core_close(void* core);
 int mitosis_core_fault(void* core, mitosis_u64 page);
 // With an eager policy: brings all; mappings are in place, nothing has run yet. As fault.
 int mitosis_core_bring_all(void* core);
+// What its pager has done so far: pages, and reads with the bytes that they brought (ChildStats's).
+// Adds this child's; at any time.
+struct mitosis_brought {
+  mitosis_u64 zeros, fetched, cached, dropped, reads, bytes;
+};
+void mitosis_core_count(const void* core, struct mitosis_brought* into);
 // Adds this child's.
 void mitosis_core_profile(const void* core, struct mitosis_profile* into);
 // madvise(MADV_DONTNEED): these are zero from now on.

@@ -87,6 +87,16 @@ struct mitosis_statistics {
   __u64 doorbells;                  // batches of reads from other machines
   __u64 accepted_peers, refused_peers;
   __u64 reclaims, ended_leases;
+  // Of those that were refused, why; the rest for want of memory and what is rarer still.
+  __u64 prepares_unsupported, prepares_in_use, prepares_without_room;
+  __u64 resumes_unsupported, resumes_unknown, resumes_denied, resumes_unreachable;
+  // What children's faults came to. Of what was put in place: `ahead` of its own fault; zeros,
+  // or what the descriptor has; read from an owner; in the machine's cache already.
+  __u64 ahead_pages, zero_pages, fetched_pages, cached_pages;
+  __u64 dropped_pages;  // read in vain: removed, moved, or another mapping's by then
+  __u64 reads, read_bytes;
+  __u64 fallback_reads;  // doorbells over TCP where RDMA comes first
+  __u64 connections, broken_connections;  // to read by: RDMA's, and lanes over TCP
 };
 #define MITOSIS_STATISTICS _IOR('M', 0x45, struct mitosis_statistics)
 

@@ -58,6 +58,9 @@ struct Module {
   static void profile(const void* core, mitosis_profile* into) noexcept {
     static_cast<const Pager<P>*>(core)->add_profile(*into);
   }
+  static void count(const void* core, mitosis_brought* into) noexcept {
+    static_cast<const Pager<P>*>(core)->add_counts(*into);
+  }
   static void removed(void* core, mitosis_u64 page, mitosis_u64 count) noexcept {
     as_pager(core).removed({PageNumber{page}, count});
   }
@@ -113,6 +116,9 @@ struct Module {
   }                                                                                                \
   int mitosis_core_bring_all(void* core) {                                                         \
     return MitosisModule::bring_all(core);                                                         \
+  }                                                                                                \
+  void mitosis_core_count(const void* core, mitosis_brought* into) {                               \
+    MitosisModule::count(core, into);                                                              \
   }                                                                                                \
   void mitosis_core_profile(const void* core, mitosis_profile* into) {                             \
     MitosisModule::profile(core, into);                                                            \

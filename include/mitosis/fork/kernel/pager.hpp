@@ -55,6 +55,15 @@ class Pager {
       return Served::in_place;
     }
   }
+  void add_counts(mitosis_brought& into) const noexcept {
+    const ChildStats& s = child_.stats();
+    into.zeros += s.zeros;
+    into.fetched += s.fetched;
+    into.cached += s.cached;
+    into.dropped += s.dropped;
+    into.reads += s.reads;
+    into.bytes += s.bytes;
+  }
   void add_profile(mitosis_profile& into) const noexcept {
     if constexpr (P::profiled) {
       static_assert(Histogram::buckets == MITOSIS_BUCKETS);

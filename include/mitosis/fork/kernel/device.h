@@ -95,7 +95,7 @@ struct mitosis_statistics {
   __u64 ahead_pages, zero_pages, fetched_pages, cached_pages;
   __u64 dropped_pages;  // read in vain: removed, moved, or another mapping's by then
   __u64 reads, read_bytes;
-  __u64 fallback_reads;  // doorbells over TCP where RDMA comes first
+  __u64 fallback_reads;                   // doorbells over TCP where RDMA comes first
   __u64 connections, broken_connections;  // to read by: RDMA's, and lanes over TCP
 };
 #define MITOSIS_STATISTICS _IOR('M', 0x45, struct mitosis_statistics)

@@ -93,7 +93,7 @@ static u32 name_owner(struct mitosis_capture* c, const struct mitosis_way* way) 
 static int take(struct mitosis_capture* c, struct vm_area_struct* vma,
                 const struct mitosis_parent* parent, const struct mitosis_held* all, u64 count,
                 u64 room) {
-  const u64 first = vma->vm_pgoff, end = first + vma_pages(vma);
+  const u64 first = mitosis_first_page(vma), end = vma->vm_pgoff + vma_pages(vma);
   u64 i;
 
   for (i = first_behind(all, count, first); i < count && all[i].first < end; i++) {
@@ -103,7 +103,7 @@ static int take(struct mitosis_capture* c, struct vm_area_struct* vma,
 
     if (c->held_count++ == room) return -EIO;  // the same pages in two mappings
     *held = (struct mitosis_held){
-        .first = (vma->vm_start >> PAGE_SHIFT) + (from - first),
+        .first = (vma->vm_start >> PAGE_SHIFT) + (from - vma->vm_pgoff),
         .count = min_t(u64, all[i].first + all[i].count, end) - from,
         .source = all[i].source + (from - all[i].first),
     };

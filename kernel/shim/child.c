@@ -107,6 +107,7 @@ struct mitosis_child* mitosis_child_fork(struct mitosis_child* child, struct mm_
   int error;
 
   if (!copy) return ERR_PTR(-ENOMEM);
+  copy->stack_first = child->stack_first;
   copy->vvar_start = child->vvar_start;
   copy->vvar_pages = child->vvar_pages;
   memcpy(copy->vvar, child->vvar, sizeof(copy->vvar));
@@ -169,6 +170,7 @@ static int invalidate(struct mmu_notifier* notifier, const struct mmu_notifier_r
   if (is_write_locked(vma->vm_mm)) return 0;
   if (current->flags & (PF_MEMALLOC | PF_KTHREAD) || !mmu_notifier_range_blockable(range)) return 0;
   start = max(range->start, vma->vm_start);
+  start = max(start, vma->vm_start + ((mitosis_first_page(vma) - vma->vm_pgoff) << PAGE_SHIFT));
   end = min(range->end, vma->vm_end);
   if (start >= end) return 0;
   mutex_lock(child->lock);

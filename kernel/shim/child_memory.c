@@ -20,6 +20,11 @@ bool mitosis_is_vvar(const struct vm_area_struct* vma) {
   return vma->vm_ops == &vvar_operations;
 }
 
+u64 mitosis_first_page(const struct vm_area_struct* vma) {
+  if (!(vma->vm_flags & VM_GROWSDOWN)) return vma->vm_pgoff;
+  return max_t(u64, vma->vm_pgoff, mitosis_child_of(vma)->stack_first);
+}
+
 static void open_mapping(struct vm_area_struct* vma) {
   struct mitosis_child* child = vma->vm_private_data;
 
@@ -85,12 +90,26 @@ static mitosis_u64 insert(struct mitosis_child* child, mitosis_u64 page, mitosis
   return i;
 }
 
+// Where the stack has grown.
+static vm_fault_t zero_fault(struct vm_fault* vmf) {
+  struct page* page =
+      mitosis_fails() ? NULL : alloc_page(GFP_HIGHUSER | __GFP_ACCOUNT | __GFP_ZERO);
+  int error;
+
+  if (!page) return VM_FAULT_OOM;
+  error = vm_insert_page(vmf->vma, vmf->address & PAGE_MASK, page);
+  put_page(page);
+  if (!error || error == -EBUSY) return VM_FAULT_NOPAGE;
+  return error == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+}
+
 static vm_fault_t fault(struct vm_fault* vmf) {
   struct mitosis_child* child = vmf->vma->vm_private_data;
   const unsigned long since = jiffies;
   int error;
 
   if (!child) return VM_FAULT_SIGBUS;
+  if (vmf->pgoff < mitosis_first_page(vmf->vma)) return zero_fault(vmf);
   // To die: not NOPAGE, which would have the kernel's own accesses fault for ever.
   if (mutex_lock_killable(child->lock)) return VM_FAULT_SIGBUS;
   child->fault = vmf;
@@ -170,7 +189,10 @@ static int make_mapping(struct file* file, struct vm_area_struct* vma) {
     // VM_MIXEDMAP: page tables are always copied by fork(), and single pages put into them.
     vma->vm_flags |= VM_MIXEDMAP | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
     if (mapping->prot & PROT_EXEC) vma->vm_flags |= VM_EXEC;
-    if (mapping->kind == MITOSIS_VMA_STACK) vma->vm_flags |= VM_GROWSDOWN;
+    if (mapping->kind == MITOSIS_VMA_STACK) {
+      vma->vm_flags |= VM_GROWSDOWN;
+      if (!child->stack_first) child->stack_first = vma->vm_pgoff;  // the lowest part of it
+    }
     vma->vm_ops = &pages_operations;
   }
   mitosis_child_get(child);

@@ -230,6 +230,7 @@ struct mitosis_child {
   unsigned long since;                // the same: from when on it has waited, in jiffies
   const struct mitosis_vma* mapping;  // that is being made
   struct mitosis_child* forked;       // of the latest fork; under the mmap lock
+  u64 stack_first;  // the stack's first page as of prepare: what grows below is zero
   u64 vvar_start;
   u64 vvar_pages;
   unsigned long vvar[MITOSIS_MAX_VVAR_PAGES];  // frames; 0: none
@@ -252,6 +253,9 @@ extern const struct file_operations mitosis_child_file;
 // The child that has this mapping; null: it is no such mapping.
 struct mitosis_child* mitosis_child_of(const struct vm_area_struct* vma);
 bool mitosis_is_vvar(const struct vm_area_struct* vma);
+// The first of a child's mapping's pages, by their numbers, that was there at prepare. Below, where
+// its stack has grown, the numbers may be those of a mapping that was moved away.
+u64 mitosis_first_page(const struct vm_area_struct* vma);
 
 // cache.c: with Cache<Local>. Null: no memory.
 struct mitosis_cache* mitosis_cache_get(const struct mitosis_name* name);

@@ -3,7 +3,9 @@
 // World: kernel. Every wait has an end: an owner that is gone is told of in seconds.
 // A first attempt brings the owner's challenge, the second one answers it.
 #include <linux/in.h>
+#include <linux/irq_poll.h>
 #include <linux/random.h>
+#include <linux/rcupdate.h>
 #include <net/net_namespace.h>
 
 #include "client.h"
@@ -177,10 +179,19 @@ void mitosis_remote_stop(struct mitosis_remote* r) {
   rdma_destroy_qp(r->id);
 }
 
+// The queue's poll looks at it once more after it has said that it is done (ib_poll_handler), and
+// ib_free_cq waits for no more than that word: so its softirq's end is waited for first.
+static void free_queue(struct ib_cq* cq) {
+  irq_poll_disable(&cq->iop);
+  synchronize_rcu();
+  irq_poll_enable(&cq->iop);
+  ib_free_cq(cq);
+}
+
 void mitosis_remote_close(struct mitosis_remote* r) {
   if (!r) return;
   mitosis_remote_stop(r);
-  if (r->cq) ib_free_cq(r->cq);
+  if (r->cq) free_queue(r->cq);
   if (r->welcome_piece.length)
     ib_dma_unmap_single(r->id->device, r->welcome_piece.addr, sizeof(*r->welcome), DMA_FROM_DEVICE);
   if (r->pd) ib_dealloc_pd(r->pd);

@@ -68,7 +68,7 @@ static int make_queue_pair(struct mitosis_connection* c, struct ib_pd* pd) {
       .sq_sig_type = IB_SIGNAL_REQ_WR,
   };
 
-  c->cq = ib_alloc_cq(c->id->device, c, MITOSIS_REGISTER_BATCH + 4, 0, IB_POLL_SOFTIRQ);
+  c->cq = ib_alloc_cq(c->id->device, c, MITOSIS_REGISTER_BATCH + 4, 0, IB_POLL_WORKQUEUE);
   if (IS_ERR(c->cq)) {
     c->cq = NULL;
     return -ENOMEM;

@@ -8,6 +8,7 @@ from parent_program import prepare
 from verbs_case import VerbsCase
 
 POLICY = "rc+ondemand+none+cow"
+COPY = "rc+prefetch8+none+copy"
 
 
 class Device(VerbsCase):
@@ -34,6 +35,8 @@ class Device(VerbsCase):
     def test_a_device_that_is_removed_leaves_tcp_and_one_that_comes_is_used(self):
         owner, reader = self.machines
         key, data = prepare(self.agents, owner, 71, POLICY, 2)
+        copy_key, copy_data = prepare(self.agents, owner, 72, COPY, 2)
+        self.wait_until_registered(owner, 72)
         pids = [machine.must("cat", "/run/agent.ready") for machine in self.machines]
         begun = self.begin_slow_child(reader, 71, key)
         # It waits for who has the device.
@@ -47,11 +50,16 @@ class Device(VerbsCase):
         reader.must("rm", "-f", "/run/slow")
         self.assertEqual(self.resume(reader, 0, 71, key), (5, f"child {data} vm1\n"),
                          self.agents.log(reader))
+        self.assertEqual(self.resume(reader, 0, 72, copy_key), (5, f"child {copy_data} vm1\n"),
+                         self.agents.log(owner))
+        prepare(self.agents, owner, 73, COPY, 2)  # with no device; the next one has it too
         for machine in self.machines:
             soft_roce.start(machine)
         for machine in self.machines:
             self.wait_for_log(machine, "there is a device again")
         self.wait_for_log(owner, "handler 71 is registered", 2)
+        self.wait_for_log(owner, "handler 72 is registered", 2)
+        self.wait_until_registered(owner, 73)
         before = soft_roce.read_packets(reader)
         self.wait_for(lambda: self.resume(reader, 0, 71, key) == (5, f"child {data} vm1\n") and
                       soft_roce.read_packets(reader) > before + 300,

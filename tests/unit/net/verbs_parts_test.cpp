@@ -55,7 +55,7 @@ TEST(ForEachPart, StopsWhereItIsTold) {
 
 TEST(DeviceHealth, FollowsItsOwnPort) {
   using News = DeviceHealth::News;
-  DeviceHealth health(2);
+  DeviceHealth health(2, true);
   EXPECT_EQ(health.on_event({IBV_EVENT_PORT_ACTIVE, 2}), News::none);  // it was
   EXPECT_EQ(health.on_event({IBV_EVENT_PORT_ERR, 1}), News::none);
   EXPECT_TRUE(health.usable());
@@ -68,7 +68,7 @@ TEST(DeviceHealth, FollowsItsOwnPort) {
 TEST(DeviceHealth, AFailureIsToldOnceAndStays) {
   using News = DeviceHealth::News;
   for (const ibv_event_type fatal : {IBV_EVENT_DEVICE_FATAL, IBV_EVENT_CQ_ERR}) {
-    DeviceHealth health(1);
+    DeviceHealth health(1, true);
     EXPECT_EQ(health.on_event({IBV_EVENT_QP_FATAL, 0}), News::none);
     EXPECT_TRUE(health.usable());
     EXPECT_EQ(health.on_event({fatal, 0}), News::failed);

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -42,8 +43,11 @@ struct Connected {
 class Pool {
  public:
   /// `data_bytes` are shared with the pool, at most 256 MiB. agent_not_running: no pool is there;
-  /// missing_privilege: its socket may not be written to.
-  static Result<Pool> attach(const std::string& socket_path, std::size_t data_bytes);
+  /// transport_unsupported: its agent has none for now (its device has gone) or at all (iWARP);
+  /// missing_privilege: its socket may not be written to; timed_out: it has not answered for
+  /// `patience_ms`, or twice that where many want to attach.
+  static Result<Pool> attach(const std::string& socket_path, std::size_t data_bytes,
+                             std::uint64_t patience_ms = 10'000);
   Pool(Pool&&) = default;
   Pool& operator=(Pool&&) = default;
 
@@ -236,7 +240,8 @@ class Pool {
   std::uint64_t last_own_ = 0;
 };
 
-inline Result<Pool> Pool::attach(const std::string& socket_path, std::size_t data_bytes) {
+inline Result<Pool> Pool::attach(const std::string& socket_path, std::size_t data_bytes,
+                                 std::uint64_t patience_ms) {
   const auto failed = [&socket_path](Errc code, const char* what, int err) {
     return Error(code, (socket_path + ": " + what).c_str(), err).in("attach to a connection pool");
   };
@@ -251,7 +256,13 @@ inline Result<Pool> Pool::attach(const std::string& socket_path, std::size_t dat
   std::memcpy(address.sun_path, socket_path.c_str(), socket_path.size() + 1);
   UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!socket) return failed(Errc::system_call_failed, "socket", errno);
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+  const timeval patience = {static_cast<time_t>(patience_ms / 1000),
+                            static_cast<suseconds_t>(patience_ms % 1000 * 1000)};
+  (void)::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+  while (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+         0) {
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) return failed(Errc::timed_out, "nobody takes those who attach", 0);
     return errno == EACCES
                ? failed(Errc::missing_privilege, "only who may write to it may attach", errno)
                : failed(Errc::agent_not_running, "no connection pool, which `--fabric verbs` has",
@@ -272,10 +283,14 @@ inline Result<Pool> Pool::attach(const std::string& socket_path, std::size_t dat
     return sent.error();
   }
   AttachPacket answer;
-  if (Result<void> came = receive_attach(socket.get(), answer, tcp::deadline_in(10'000));
+  if (Result<void> came = receive_attach(socket.get(), answer, tcp::deadline_in(patience_ms));
       !came.ok()) {
     return failed(came.code(),
                   "no pool of this version answers; the agent's log says whether it holds one", 0);
+  }
+  if (answer.said.status == Errc::transport_unsupported) {
+    return failed(Errc::transport_unsupported,
+                  "its agent holds no connection pool: its RDMA device has gone, or is iWARP", 0);
   }
   if (answer.said.status != Errc::ok) return failed(answer.said.status, "refused", 0);
   if (!answer.fds[0] || !answer.fds[1]) return failed(Errc::bad_message, "no descriptors came", 0);

@@ -5,7 +5,7 @@
 
 #include <fcntl.h>
 #include <infiniband/verbs.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include <mitosis/base/result.hpp>
 #include <mitosis/net/verbs/device_health.hpp>
@@ -50,12 +50,15 @@ class Context {
   explicit Context(ibv_context* raw) noexcept : raw_(raw) {
     const int flags = ::fcntl(raw->async_fd, F_GETFL);
     (void)::fcntl(raw->async_fd, F_SETFL, flags | O_NONBLOCK);  // next_event never waits
+    place_ = place();
   }
-  Context(Context&& other) noexcept : raw_(std::exchange(other.raw_, nullptr)) {}
+  Context(Context&& other) noexcept
+      : raw_(std::exchange(other.raw_, nullptr)), place_(other.place_) {}
   Context& operator=(Context&& other) noexcept {
     if (this != &other) {
       close();
       raw_ = std::exchange(other.raw_, nullptr);
+      place_ = other.place_;
     }
     return *this;
   }
@@ -83,9 +86,8 @@ class Context {
   }
   /// Whether the kernel is taking the device away. Drivers that cannot take it from who uses it
   /// (rxe, siw) send no event: what waits for us then is `rdma link delete`, or the shutdown.
-  [[nodiscard]] bool leaves() const noexcept {
-    return ::access(raw_->device->dev_path, F_OK) != 0 && errno == ENOENT;
-  }
+  /// Its name may soon be another device's. False where /sys did not show it when it was opened.
+  [[nodiscard]] bool leaves() const noexcept { return place_.inode != 0 && !(place() == place_); }
   [[nodiscard]] Result<ibv_device_attr> attributes() const noexcept {
     ibv_device_attr attributes = {};
     if (const int e = ::ibv_query_device(raw_, &attributes); e != 0) {
@@ -110,10 +112,22 @@ class Context {
   }
 
  private:
+  /// What is at the device's path in /sys; inode 0: nothing.
+  struct Place {
+    dev_t device = 0;
+    ino_t inode = 0;
+    bool operator==(const Place&) const = default;
+  };
+  [[nodiscard]] Place place() const noexcept {
+    struct stat there = {};
+    if (::stat(raw_->device->dev_path, &there) != 0) return {};
+    return {there.st_dev, there.st_ino};
+  }
   void close() noexcept {
     if (raw_ != nullptr) ::ibv_close_device(raw_);
   }
   ibv_context* raw_;
+  Place place_;
 };
 
 }  // namespace mitosis::verbs

@@ -26,7 +26,8 @@ class DeviceHealth {
     port_up,
     failed,  ///< all that was made of the device is of no use any more
   };
-  explicit DeviceHealth(std::uint8_t port) noexcept : port_(port) {}
+  /// `port_up`: as the port is when its events begin to be told.
+  DeviceHealth(std::uint8_t port, bool port_up) noexcept : port_(port), port_up_(port_up) {}
 
   /// A completion queue that has failed (it overran) counts as the device: what hangs on one would
   /// wait for completions that never come. Queue pairs tell their own failures by completions.
@@ -51,7 +52,7 @@ class DeviceHealth {
 
  private:
   const std::uint8_t port_;
-  std::atomic<bool> port_up_{true};  ///< who opens a port has found it so
+  std::atomic<bool> port_up_;
   std::atomic<bool> failed_{false};
 };
 

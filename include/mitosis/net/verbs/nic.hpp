@@ -147,7 +147,7 @@ inline Result<Nic> Nic::open(const DeviceWish& wish) {
   if (chosen->gid.index > 255) return Error(Errc::limit_exceeded, "a gid of an index over 255");
   nic.at_ = *chosen;
   nic.port_ = chosen->port;
-  nic.health_ = std::make_unique<DeviceHealth>(chosen->port);
+  nic.health_ = std::make_unique<DeviceHealth>(chosen->port, port->state == IBV_PORT_ACTIVE);
   nic.gid_index_ = static_cast<std::uint8_t>(chosen->gid.index);
   nic.gid_ = *gid;
   nic.lid_ = port->lid;

@@ -30,7 +30,7 @@ struct Parent {
   std::string policy;
   bool copy = false;          ///< Cow<Off>
   std::uint32_t flags = 0;    ///< local::PrepareFlag
-  bool for_device = false;    ///< its pages will be registered with a device
+  bool for_device = false;    ///< its pages may be registered with a device, sooner or later
   ImageRoom* room = nullptr;  ///< where the copy is put; null: in a file of its own
   /// The generation of the root whose tree it is a member of; 0: it is its own. A member lives, is
   /// used and ends with its root.

@@ -32,6 +32,9 @@ class Parents {
   void observe(TargetObserver* observer) noexcept { observer_ = observer; }
   /// Tells `reaper`, which must outlive it, of shadows that it ends from now on.
   void reap_with(ShadowReaper* reaper) noexcept { reaper_ = reaper; }
+  /// Copies are made so that a device can read them from now on: one that is there, or one that a
+  /// later worker has.
+  void expect_device() noexcept { for_device_ = true; }
   /// Reserves a handler id and draws its key and generation.
   Result<std::shared_ptr<Parent>> reserve(HandlerId handler, std::uint32_t uid, int pid,
                                           std::string policy, bool copy, std::uint32_t flags = 0);
@@ -61,8 +64,9 @@ class Parents {
   std::vector<HandlerId> sweep(Clock::time_point now);
   std::vector<std::shared_ptr<Parent>> list() const;
   void reclaim_all();
-  /// Takes over what an earlier worker left in the table.
-  void adopt();
+  /// Takes over what an earlier worker left in the table. Images that lie in that one's room are
+  /// put into the observer's; where it has none into `kept`, which must outlive `targets`.
+  void adopt(ImageRoom* kept = nullptr);
   /// A shadow that has not reported by then never will.
   static constexpr std::chrono::seconds capture_deadline{10};
   [[nodiscard]] Clock::duration lease() const noexcept { return lease_; }
@@ -96,6 +100,7 @@ class Parents {
   const Clock::duration lease_;
   TargetObserver* observer_ = nullptr;
   ShadowReaper* reaper_ = nullptr;
+  bool for_device_ = false;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::uint64_t, std::shared_ptr<Parent>> parents_;

@@ -35,7 +35,7 @@ inline Result<std::shared_ptr<Parent>> Parents::reserve(HandlerId handler, std::
   parent->pid = pid;
   parent->policy = std::move(policy);
   parent->copy = copy;
-  parent->for_device = observer_ != nullptr;
+  parent->for_device = for_device_;
   if (observer_ != nullptr) parent->room = observer_->image_room();
   parent->flags = flags;
   parent->parent_pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
@@ -182,7 +182,7 @@ inline std::vector<std::shared_ptr<Parent>> Parents::list() const {
   return all;
 }
 
-inline void Parents::adopt() {
+inline void Parents::adopt(ImageRoom* kept) {
   const std::lock_guard lock(mutex_);
   for (ParentSlot& slot : table_.parents) {
     if (slot.state.load(std::memory_order_acquire) != static_cast<std::uint32_t>(SlotState::live)) {
@@ -204,8 +204,9 @@ inline void Parents::adopt() {
     parent->lifeline = UniqueFd(slot.lifeline);
     parent->image_fd = UniqueFd(slot.image_fd);
     if (observer_ != nullptr) parent->room = observer_->image_room();
-    if (parent->copy && parent->room != nullptr && slot.image_offset != ParentSlot::whole_file) {
-      parent->extent = parent->room->adopt(slot.image_offset, slot.image_bytes);
+    ImageRoom* const room = parent->room != nullptr ? parent->room : kept;
+    if (parent->copy && room != nullptr && slot.image_offset != ParentSlot::whole_file) {
+      parent->extent = room->adopt(slot.image_offset, slot.image_bytes);
     }
     parent->shared_fd = UniqueFd(slot.shared_fd);
     parent->prepared = Clock::time_point(Clock::duration(slot.prepared_ns));

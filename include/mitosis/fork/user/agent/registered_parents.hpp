@@ -73,7 +73,7 @@ class RegisteredParents final : public TargetObserver {
     return doors_ != nullptr || !nic_.on_demand() ? &room_ : nullptr;
   }
   void on_adopted() override {
-    room_.begin();
+    if (image_room() != nullptr) room_.begin();  // else what lies in the file is not its own
     {
       const std::lock_guard lock(mutex_);
       adopted_ = true;

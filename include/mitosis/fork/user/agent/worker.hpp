@@ -20,10 +20,13 @@
 #include <mitosis/fork/user/agent/spawner.hpp>
 #include <mitosis/fork/user/agent/state_table.hpp>
 #include <mitosis/mem/cache_registry.hpp>
+#include <mitosis/mem/registered_room.hpp>
 #include <mitosis/mem/target_table.hpp>
+#include <mitosis/net/pool/no_pool.hpp>
 #include <mitosis/net/tcp/server.hpp>
 
 #include <memory>
+#include <variant>
 #include <vector>
 
 namespace mitosis::agent {
@@ -59,6 +62,9 @@ class Worker {
   const AgentOptions options;
   StateTable& table;
   const int device;
+  /// Of verbs: what an earlier worker has put into the images' file, where this one has no room of
+  /// its own there. Nothing is added.
+  RegisteredRoom<std::monostate> kept_images;
   TargetTable targets;
   std::unique_ptr<RdmaSide> rdma;  ///< null with --fabric tcp, and where the device has gone
   CaptureTurns capture_turns;
@@ -90,6 +96,7 @@ class Worker {
   Worker(const AgentOptions& o, StateTable& t, Inheritance inherited);
   Result<void> open(Inheritance inherited);
   Result<void> use_device(int images);
+  void adopt_parents();
   [[nodiscard]] std::uint64_t device_pause_left() const;
   void use_datagrams();
   void hold_pool(int listener);
@@ -101,6 +108,7 @@ class Worker {
   tcp::ServedTargets<TargetTable> reads_;
   std::unique_ptr<tcp::Server> server_;
   std::unique_ptr<Greeter> greeter_;
+  std::unique_ptr<pool::NoPool> no_pool_;  ///< of verbs, where no pool is held
   std::uint16_t port_ = 0;
   std::uint64_t next_device_look_ = 0;  ///< monotonic, ns
   Clock::time_point next_renewal_{};

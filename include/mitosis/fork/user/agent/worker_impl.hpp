@@ -3,6 +3,7 @@
 // Included by agent.hpp: it needs the sessions, which need the worker.
 #pragma once
 
+#include <signal.h>
 #include <sys/stat.h>
 
 #include <spdlog/spdlog.h>
@@ -38,17 +39,29 @@ inline Worker::Worker(const AgentOptions& o, StateTable& t, Inheritance inherite
     : options(o),
       table(t),
       device(inherited.device),
+      kept_images(inherited.images, 0,
+                  [](MutableBytes) -> Result<std::monostate> { return Error(Errc::limit_exceeded); }),
       parents(t, targets, o.lease),
       caches(o.memory_budget, static_cast<std::uint64_t>(o.cache_idle.count()) * 1'000'000),
       service_(parents, targets),
       reads_(targets) {
   parents.reap_with(&shadow_reaper);
+  if (o.verbs) parents.expect_device();
 }
 
 inline Result<std::unique_ptr<Worker>> Worker::start(const AgentOptions& options, StateTable& table,
                                                      Inheritance inherited) {
   std::unique_ptr<Worker> worker(new Worker(options, table, inherited));
-  if (auto r = worker->open(inherited); !r) return r.error();
+  if (auto r = worker->open(inherited); !r) {
+    if (worker->rdma && table.worker_starts.load() > 1) {
+      // Its device may have gone meanwhile. It has children and parents to serve, which end with
+      // it where it ends in order: the next one does without the device.
+      table.device_failed_at.store(static_cast<std::uint64_t>(tcp::monotonic_now()));
+      spdlog::warn("{}; the next worker goes on", describe(r.error()));
+      (void)::raise(SIGKILL);
+    }
+    return r.error();
+  }
   return worker;
 }
 
@@ -64,9 +77,9 @@ inline Result<void> Worker::open(Inheritance inherited) {
                  describe(why));
   });
   if (auto r = use_device(inherited.images); !r) return r;
-  parents.adopt();
+  adopt_parents();
   if (rdma) use_datagrams();
-  if (rdma) hold_pool(inherited.pool_socket);
+  if (options.verbs) hold_pool(inherited.pool_socket);
 
   tcp::Server::Options server_options;
   const std::uint32_t port = table.port.load();
@@ -110,12 +123,14 @@ inline Result<void> Worker::open(Inheritance inherited) {
 /// A worker that is not the first may have children to serve, and no device any more.
 inline Result<void> Worker::use_device(int images) {
   if (!options.verbs) return {};
-  auto opened = device_pause_left() > 0
+  const bool pause = device_pause_left() > 0;
+  auto opened = pause
                     ? Error(Errc::connection_lost, "it has just failed").in("use the RDMA device")
                     : open_rdma(
                           options, targets, *peers, [this] { return budget_left(); }, images);
   if (!opened) {
     if (table.worker_starts.load() == 1) return opened.error();
+    if (!pause) table.device_failed_at.store(static_cast<std::uint64_t>(tcp::monotonic_now()));
     spdlog::warn("without RDMA, all goes over TCP until there is a device: {}",
                  describe(opened.error()));
     return {};
@@ -125,6 +140,12 @@ inline Result<void> Worker::use_device(int images) {
   caches.land_through(&rdma->registrar());
   service_.use(rdma.get());
   return {};
+}
+
+inline void Worker::adopt_parents() {
+  parents.adopt(&kept_images);
+  const bool has_room = rdma && rdma->observer().image_room() != nullptr;
+  if (options.verbs && !has_room) kept_images.begin();
 }
 
 /// Nanoseconds until a device may be tried (again).
@@ -170,11 +191,21 @@ inline void Worker::use_datagrams() {
   peers->use(std::move(datagrams));
 }
 
-/// The agent does without where the device has not the room.
+/// The agent does without where there is no device, or it has not the room. Who wants to attach is
+/// told so: the socket is the keeper's and stays.
 inline void Worker::hold_pool(int listener) {
-  if (auto r = rdma->hold_pool(listener, peers->book()); !r) {
-    spdlog::warn("there is no connection pool: {}", describe(r.error()));
+  if (rdma) {
+    auto held = rdma->hold_pool(listener, peers->book());
+    if (held) return;
+    spdlog::warn("there is no connection pool: {}", describe(held.error()));
   }
+  auto refuses = pool::NoPool::start(listener);
+  if (!refuses) {
+    spdlog::warn("who attaches to the connection pool is not told that there is none: {}",
+                 describe(refuses.error()));
+    return;
+  }
+  no_pool_ = std::move(refuses).value();
 }
 
 inline Result<void> Worker::open_pagers() {

@@ -117,9 +117,9 @@ TEST_F(ParentsTest, ACopyInAnEarlierWorkersRoomIsServedByOneWithoutARoom) {
   ASSERT_EQ(::pwrite(images.get(), other.data(), other.size(), 0), ssize_t(other.size()));
   for (std::uint64_t i = 0; i < pages; ++i) {
     const std::vector<std::uint8_t> page(page_size, static_cast<std::uint8_t>(i + 1));
-    ASSERT_EQ(::pwrite(images.get(), page.data(), page.size(),
-                       chunk + static_cast<off_t>(i * page_size)),
-              ssize_t(page.size()));
+    ASSERT_EQ(
+        ::pwrite(images.get(), page.data(), page.size(), chunk + static_cast<off_t>(i * page_size)),
+        ssize_t(page.size()));
   }
   const auto described = sealed_memfd("descriptor", Bytes(descriptor_of(range)));
   ASSERT_TRUE(described);

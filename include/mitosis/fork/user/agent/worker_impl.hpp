@@ -39,8 +39,9 @@ inline Worker::Worker(const AgentOptions& o, StateTable& t, Inheritance inherite
     : options(o),
       table(t),
       device(inherited.device),
-      kept_images(inherited.images, 0,
-                  [](MutableBytes) -> Result<std::monostate> { return Error(Errc::limit_exceeded); }),
+      kept_images(
+          inherited.images, 0,
+          [](MutableBytes) -> Result<std::monostate> { return Error(Errc::limit_exceeded); }),
       parents(t, targets, o.lease),
       caches(o.memory_budget, static_cast<std::uint64_t>(o.cache_idle.count()) * 1'000'000),
       service_(parents, targets),
@@ -124,10 +125,9 @@ inline Result<void> Worker::open(Inheritance inherited) {
 inline Result<void> Worker::use_device(int images) {
   if (!options.verbs) return {};
   const bool pause = device_pause_left() > 0;
-  auto opened = pause
-                    ? Error(Errc::connection_lost, "it has just failed").in("use the RDMA device")
-                    : open_rdma(
-                          options, targets, *peers, [this] { return budget_left(); }, images);
+  auto opened = pause ? Error(Errc::connection_lost, "it has just failed").in("use the RDMA device")
+                      : open_rdma(
+                            options, targets, *peers, [this] { return budget_left(); }, images);
   if (!opened) {
     if (table.worker_starts.load() == 1) return opened.error();
     if (!pause) table.device_failed_at.store(static_cast<std::uint64_t>(tcp::monotonic_now()));

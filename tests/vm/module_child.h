@@ -27,6 +27,10 @@ int live_on(void);
 int fork_and_check(void);
 // Each generation ends once it has forked the next; the last one still gets the first's memory.
 int many_generations(void);
+// Touches pages that nobody has touched, as one loop does before and between two waits for files:
+// /run/first, then /run/second. Between these are all pages of the shared memory, in order, and as
+// many that never were written.
+int touch_in_order(void);
 // Forks that read by the connection which all of them share are killed in mid-run, some times over:
 // it stays the others'.
 int kill_readers(void);

@@ -18,6 +18,27 @@ def profile_of(machine):
             re.findall(r"^(\w+) count=(\d+)", machine.must("cat", PROFILE), re.M)}
 
 
+def touched_in_order(case, handler):
+    """What a child on another machine that touches 16 pages of its parent's, and 16 that are zeros,
+    adds to the counters; a page or two that its code needs meanwhile come on top."""
+    start(case.owner, "parent", handler, "order")
+    case.other.must("rm", "-f", "/run/first", "/run/second")
+    case.assertEqual(begin(case.other, "/run/order", PROGRAM, "remote", 0, handler),
+                     "child waits\n")
+    before = case.statistics(case.other)
+    wait_until(case.other, "grep -q 'has touched' /run/order", first="touch /run/first")
+    after = case.statistics(case.other)
+    wait_until(case.other, "grep -q 'child fine' /run/order", first="touch /run/second")
+    numbers = {name: number - before[name] for name, number in after.items()}
+    case.assertEqual((numbers["zero_pages"], numbers["cached_pages"], numbers["dropped_pages"]),
+                     (16, 0, 0), numbers)
+    case.assertGreaterEqual(numbers["fetched_pages"], 16, numbers)
+    case.assertEqual(numbers["read_bytes"], numbers["fetched_pages"] * 4096, numbers)
+    case.assertEqual(numbers["remote_pages"], numbers["fetched_pages"] + 16, numbers)
+    case.assertEqual(numbers["faults"] + numbers["ahead_pages"], numbers["remote_pages"], numbers)
+    return numbers
+
+
 class Policies(RemoteCase):
     """Each with a child on the parent's machine and one on another."""
 
@@ -38,6 +59,10 @@ class Policies(RemoteCase):
     def test_ondemand(self):
         numbers = self.check("ondemand")
         self.assertGreater(numbers["doorbells"], 1200)  # one a page
+        numbers = touched_in_order(self, 24)
+        self.assertEqual(numbers["ahead_pages"], 0)
+        self.assertEqual((numbers["reads"], numbers["doorbells"]), (numbers["fetched_pages"],) * 2)
+        self.assertLess(numbers["fetched_pages"], 16 + 8)
 
     def test_prefetch_profile(self):
         numbers = self.check("prefetch_profile")

@@ -8,6 +8,7 @@ import time
 import kernel_module
 from module_case import CALL, END_ALL, PROGRAM, SIGBUS, RemoteCase, begin, end, start, wait_until
 from module_ends import Ends
+from module_policies import touched_in_order
 
 ORIGINAL = pathlib.Path(__file__).resolve().parents[2] / "examples/ioctl_client.py"
 
@@ -88,6 +89,12 @@ class Remote(Ends, RemoteCase):
         after = self.statistics(self.other)
         for name in ("refused_resumes", "resumes_unreachable"):
             self.assertEqual(after[name], before[name] + 1, name)
+
+    def test_what_comes_ahead_of_its_fault(self):
+        numbers = touched_in_order(self, 88)
+        # A fault for each page that is zero, and few for those that were fetched.
+        self.assertLess(numbers["faults"], 16 + 8, numbers)
+        self.assertLess(numbers["doorbells"], 8, numbers)
 
     def test_a_child_that_is_killed(self):
         self.waiting_child(80)

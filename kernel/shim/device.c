@@ -79,13 +79,13 @@ static long prepare(struct file* file, struct mitosis_prepare* request, void __u
 }
 
 static long resume(const struct mitosis_resume* request) {
-  if (request->flags & ~MITOSIS_HERE) return -EINVAL;
+  if (request->flags & ~MITOSIS_FROM_HERE) return -EINVAL;
   // On the agents' wire that is no key: only the original's calls ask for what has none.
   if (!memchr_inv(request->key, 0, sizeof(request->key))) {
     mitosis_refuse("resume: a key of zeros opens nothing\n");
     return -EACCES;
   }
-  if (request->flags & MITOSIS_HERE || request->machine == mitosis_shim_machine())
+  if (request->flags & MITOSIS_FROM_HERE || request->machine == mitosis_shim_machine())
     return mitosis_resume_local(request->handler, request->key);
   return mitosis_resume_remote(request->machine, request->handler, request->key);
 }

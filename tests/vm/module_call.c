@@ -69,7 +69,7 @@ static int resume(char** words) {
   struct mitosis_resume request = {.handler = number_of(words[1])};
   const long machine = strtol(words[0], NULL, 0);
   if (machine < 0)
-    request.flags = MITOSIS_HERE;
+    request.flags = MITOSIS_FROM_HERE;
   else
     request.machine = (unsigned)machine;
   for (int i = 0; i < MITOSIS_KEY_BYTES; ++i) sscanf(words[2] + 2 * i, "%2hhx", &request.key[i]);

@@ -37,7 +37,7 @@ struct mitosis_prepare {
 // The caller becomes a child of a prepared parent: does not return where it succeeds. ENOENT: no
 // such handler or machine; EACCES: not its key, or not the cluster's secret; EOPNOTSUPP: the caller
 // has threads, or shares its memory; ETIMEDOUT and others: its machine cannot be reached.
-enum { MITOSIS_HERE = 1 };  // of this machine, whatever `machine` is
+enum { MITOSIS_FROM_HERE = 1 };  // of this machine, whatever `machine` is
 struct mitosis_resume {
   __u64 handler;
   __u32 machine;

@@ -5,6 +5,7 @@
 #include <mitosis/base/describe.hpp>
 #include <mitosis/net/verbs/device_choice.hpp>
 #include <mitosis/net/verbs/device_list.hpp>
+#include <mitosis/net/verbs/interface_address.hpp>
 
 #include <cstdint>
 #include <filesystem>
@@ -112,11 +113,11 @@ TEST(DeviceChoice, EachThingThatCannotBeUsedHasItsReason) {
 }
 
 /// As the kernel tells one: its gid is a MAC, and the rest is the interface's.
-DeviceFacts iwarp(const std::string& address) {
+DeviceFacts iwarp(const std::string& address, const std::string& interface = "eth0") {
   DeviceFacts device = card("siw0", "eth0");
   device.iwarp = true;
   device.ports[0].gids = {
-      {0, GidType::iwarp, {0x52, 0x54, 0, 0, 0, 1}, address.empty() ? "" : "eth0", address}};
+      {0, GidType::iwarp, {0x52, 0x54, 0, 0, 0, 1}, interface, address}};
   return device;
 }
 TEST(DeviceChoice, TakesIwarpAfterRoutedRoceAndByItsInterface) {
@@ -126,6 +127,16 @@ TEST(DeviceChoice, TakesIwarpAfterRoutedRoceAndByItsInterface) {
 }
 TEST(DeviceChoice, IwarpNeedsAnAddressToConnectBy) {
   EXPECT_TRUE(has(chosen({iwarp("")}), "has no IPv4 address, by which iWARP connects"));
+  EXPECT_TRUE(has(chosen({iwarp("", "")}), "more than one has an IPv4 address"));
+}
+TEST(InterfaceOfMac, IsTheOneToConnectBy) {
+  const MacHolder card{"eth0", true, true}, bare{"eth0", false, true}, second{"eth1", false, true};
+  const MacHolder vlan{"eth0.5", true, false}, bond{"bond0", true, false};
+  EXPECT_EQ(choose_holder({}), "");
+  EXPECT_EQ(choose_holder({bare}), "eth0") << "that it has no address is another refusal";
+  EXPECT_EQ(choose_holder({bare, second, bond}), "bond0");
+  EXPECT_EQ(choose_holder({vlan, card}), "eth0");
+  EXPECT_EQ(choose_holder({bare, vlan, bond}), "") << "nobody knows which";
 }
 TEST(GidText, OfIwarpIsTheInterfacesAddress) {
   EXPECT_EQ(address_text(iwarp("10.0.0.1").ports[0].gids[0]), "10.0.0.1");

@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <mitosis/base/describe.hpp>
 #include <mitosis/net/pool/client.hpp>
 #include <mitosis/net/pool/no_pool.hpp>
 
@@ -71,6 +72,14 @@ TEST_F(PoolAttachTest, WhoseBacklogIsFullIsNotWaitedForWithoutEnd) {
   }
   ASSERT_EQ(errno, EAGAIN);
   EXPECT_EQ(Pool::attach(path_, 4096, 100).code(), Errc::timed_out);
+}
+
+TEST(PoolSocket, APathThatIsTooLongIsRefusedByTheOptionsName) {
+  const auto made = listen_at("/tmp/" + std::string(103, 'x'));
+  ASSERT_EQ(made.code(), Errc::invalid_argument);
+  EXPECT_NE(describe(made.error()).find("--pool-socket, a path of 1 to 107 bytes"),
+            std::string::npos)
+      << describe(made.error());
 }
 
 TEST_F(PoolAttachTest, WhoIsNotAnsweredGivesUp) {

@@ -68,8 +68,10 @@ struct AttachPacket {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof address.sun_path) {
-    return Error(Errc::invalid_argument, (path + ": not a path for a socket").c_str())
-        .in("start a connection pool");
+    const std::string about = "--pool-socket, a path of 1 to 107 bytes (beside --socket where it is "
+                              "not given): " +
+                              path;
+    return Error(Errc::invalid_argument, about.c_str()).in("start a connection pool");
   }
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   // One of a pool that was killed is in the way; one that is answered, or too busy to be, belongs

@@ -54,6 +54,10 @@ struct ChosenGid {
   if (is_zero(gid.bytes)) return "the entry is empty";
   const bool roce = gid.type == GidType::roce_v1 || gid.type == GidType::roce_v2;
   if (roce && gid.interface.empty()) return "its network interface has gone";
+  if (gid.type == GidType::iwarp && gid.interface.empty()) {
+    return "no network interface has its MAC, or of several that do more than one has an IPv4 "
+           "address, and iWARP connects by one";
+  }
   if (gid.type == GidType::iwarp && gid.address.empty()) {
     return "its network interface has no IPv4 address, by which iWARP connects: give it one";
   }

@@ -116,8 +116,7 @@ TEST(DeviceChoice, EachThingThatCannotBeUsedHasItsReason) {
 DeviceFacts iwarp(const std::string& address, const std::string& interface = "eth0") {
   DeviceFacts device = card("siw0", "eth0");
   device.iwarp = true;
-  device.ports[0].gids = {
-      {0, GidType::iwarp, {0x52, 0x54, 0, 0, 0, 1}, interface, address}};
+  device.ports[0].gids = {{0, GidType::iwarp, {0x52, 0x54, 0, 0, 0, 1}, interface, address}};
   return device;
 }
 TEST(DeviceChoice, TakesIwarpAfterRoutedRoceAndByItsInterface) {

@@ -68,9 +68,10 @@ struct AttachPacket {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof address.sun_path) {
-    const std::string about = "--pool-socket, a path of 1 to 107 bytes (beside --socket where it is "
-                              "not given): " +
-                              path;
+    const std::string about =
+        "--pool-socket, a path of 1 to 107 bytes (beside --socket where it is "
+        "not given): " +
+        path;
     return Error(Errc::invalid_argument, about.c_str()).in("start a connection pool");
   }
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);

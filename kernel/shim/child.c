@@ -150,6 +150,11 @@ static void free_notifier(struct mmu_notifier* notifier) {
 
 // -- what it does to its memory ------------------------------------------------------------------
 
+// Whether madvise may be at work: always the memory's own process, with the mmap lock.
+static bool may_be_advised(struct mm_struct* mm) {
+  return current->mm == mm && rwsem_is_locked(&mm->mmap_lock);
+}
+
 // Bit 0 of a rwsem's count: a writer has it. Of our own lock, or one's that we wait for, so exact.
 static bool is_write_locked(struct mm_struct* mm) {
   return atomic_long_read(&mm->mmap_lock.count) & 1;
@@ -159,15 +164,18 @@ static bool is_write_locked(struct mm_struct* mm) {
 // is told where they are not:
 // - Splitting a mapping tells of the huge page around the cut, there or not: under the write lock,
 //   which madvise does not take.
-// - Reclaim, migration and copy-on-write tell of pages that are in the page table: those are the
-//   child's own, the engine knows nothing of them. Reclaim may come from within our own lock.
+// - Reclaim and migration tell of a page's place in all mappings that may have it: also those of
+//   forked processes, which have something else there, or nothing yet. They come from anybody, and
+//   hold locks that a fault may wait for; reclaim may come from within our own lock.
+// - Copy-on-write tells of a page that is in the page table: it is the child's own, the engine
+//   knows nothing of it.
 static int invalidate(struct mmu_notifier* notifier, const struct mmu_notifier_range* range) {
   struct mitosis_child* child = container_of(notifier, struct mitosis_child, notifier);
   struct vm_area_struct* vma = range->vma;
   unsigned long start, end;
 
   if (range->event != MMU_NOTIFY_CLEAR || !vma || mitosis_child_of(vma) != child) return 0;
-  if (is_write_locked(vma->vm_mm)) return 0;
+  if (!may_be_advised(vma->vm_mm) || is_write_locked(vma->vm_mm)) return 0;
   if (current->flags & (PF_MEMALLOC | PF_KTHREAD) || !mmu_notifier_range_blockable(range)) return 0;
   start = max(range->start, vma->vm_start);
   start = max(start, vma->vm_start + ((mitosis_first_page(vma) - vma->vm_pgoff) << PAGE_SHIFT));

@@ -49,6 +49,16 @@ static bool is_anonymous(const struct folio* folio) {
   return ((unsigned long)folio->mapping & PAGE_MAPPING_FLAGS) == PAGE_MAPPING_ANON;  // nor KSM's
 }
 
+// Not atomic where it need not be: the memory's only thread is here, so an entry that is dirty
+// already does not change. What is not dirty yet a kernel thread may write to meanwhile; where
+// that is lost, the kernel drops the page as one that nobody needs (MADV_FREE).
+static void protect(pte_t* entry, pteval_t pte) {
+  if (pte & _PAGE_DIRTY)
+    native_set_pte(entry, native_make_pte(pte & ~_PAGE_RW));
+  else
+    clear_bit(_PAGE_BIT_RW, (unsigned long*)&entry->pte);
+}
+
 // The first of `count` entries that are of small anonymous pages, which no device writes to: how
 // many. Most of what a prepare takes is in here: it is such a page's only pass, with two atomic
 // operations, where fork() has four. So what the compiler would load anew for each page (masks and
@@ -66,9 +76,7 @@ static u64 take_plain(struct page** to, pte_t* entry, u64 count) {
     if ((pte & (_PAGE_PRESENT | _PAGE_SPECIAL)) != _PAGE_PRESENT) break;
     if (READ_ONCE(page->compound_head) & 1) break;  // a huge page's, in small ones
     if (!is_anonymous((struct folio*)page)) break;
-    // Not atomic: its only thread is here. Of a kernel thread that writes there a dirty bit may be
-    // lost, which anonymous pages do not go by.
-    if (pte & _PAGE_RW) native_set_pte(&entry[i], native_make_pte(pte & ~_PAGE_RW));
+    if (pte & _PAGE_RW) protect(&entry[i], pte);
     if (PageAnonExclusive(page)) ClearPageAnonExclusive(page);
     page_ref_inc(page);
     to[i] = page;
@@ -118,7 +126,7 @@ static int take_table(struct mitosis_capture* c, struct vm_area_struct* vma, uns
       if (exclusive && pinned && page_needs_cow_for_dma(vma, page)) {
         copy = true;  // a device writes to it
       } else {
-        if (pte_write(pte)) native_set_pte(entry, pte_wrprotect(pte));
+        if (pte_write(pte)) protect(entry, native_pte_val(pte));
         if (exclusive) ClearPageAnonExclusive(page);
       }
     }
@@ -153,6 +161,12 @@ static int take_pmd(struct mitosis_capture* c, struct vm_area_struct* vma, unsig
   return fitting == count && note(c, address, end) ? 0 : -ENOMEM;
 }
 
+// Neither a page table nor a huge page of memory: what no mapping that comes here should have.
+static int refuse_entry(unsigned long address) {
+  mitosis_refuse("prepare: memory at %lx cannot be taken along: a device\n", address);
+  return -EOPNOTSUPP;
+}
+
 // 0, an error, or 1 with `*missing`, the first page that is to be brought.
 int mitosis_take_mapping(struct mitosis_capture* c, struct vm_area_struct* vma,
                          unsigned long* missing) {
@@ -166,27 +180,33 @@ int mitosis_take_mapping(struct mitosis_capture* c, struct vm_area_struct* vma,
     pgd_t* pgd = pgd_offset(mm, address);
     p4d_t* p4d = NULL;
     pud_t* pud = NULL;
-    pmd_t* pmd = NULL;
+    pmd_t *pmd = NULL, value;
     spinlock_t* lock;
 
     end = min((address & PMD_MASK) + PMD_SIZE, vma->vm_end);
     if (!pgd_none(*pgd)) p4d = p4d_offset(pgd, address);
     if (p4d && !p4d_none(*p4d)) pud = pud_offset(p4d, address);
+    if (pud && !pud_none(*pud) && pud_bad(*pud)) return refuse_entry(address);
     if (pud && !pud_none(*pud)) pmd = pmd_offset(pud, address);
-    if (pmd && pmd_none(*pmd)) pmd = NULL;
-    if (pmd && !pmd_present(*pmd)) {  // a huge page that is on its way
+    value = pmd ? READ_ONCE(*pmd) : __pmd(0);
+    if (pmd_none(value)) {
+      result = mitosis_has_bytes(vma, address);
+    } else if (!pmd_present(value)) {  // a huge page that is on its way
       result = 1;
-    } else if (pmd && pmd_trans_huge(*pmd)) {
+    } else if (pmd_trans_huge(value)) {
       lock = pmd_lock(mm, pmd);
-      result = take_pmd(c, vma, address, end, pmd, copied);
+      if (pmd_present(*pmd) && pmd_trans_huge(*pmd))
+        result = take_pmd(c, vma, address, end, pmd, copied);
+      else
+        end = address;  // it has just been split, or has gone: once more
       spin_unlock(lock);
-    } else if (pmd) {
+    } else if (pmd_bad(value)) {
+      return refuse_entry(address);
+    } else {
       pte_t* first = pte_offset_map_lock(mm, pmd, address, &lock);
 
       result = take_table(c, vma, &address, end, first, copied);
       pte_unmap_unlock(first, lock);
-    } else {
-      result = mitosis_has_bytes(vma, address);
     }
     if (result == 1) *missing = address;
     cond_resched();

@@ -49,7 +49,7 @@ static u32 kind_of(const struct vm_area_struct* vma) {
   if (is_vm_hugetlb_page((struct vm_area_struct*)vma))
     why = "huge pages of hugetlbfs";
   else if (vma->vm_flags & (VM_IO | VM_PFNMAP) ||
-           (vma->vm_flags & VM_MIXEDMAP && !mitosis_child_of(vma)))
+           (vma->vm_flags & VM_MIXEDMAP && !mitosis_child_of(vma)) || vma_is_dax(vma))
     why = "a device";
   else if (vma->vm_flags & VM_DONTCOPY)
     why = "MADV_DONTFORK";

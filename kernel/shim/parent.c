@@ -83,6 +83,26 @@ static int find_way(struct mitosis_way* way, bool is_first, const struct asked* 
   return mitosis_machine_parse(way->owner.address, &way->address);
 }
 
+// Of who was asked for the descriptor: by their numbers its children find all owners again.
+static bool has_number(const struct mitosis_owner* owner, const struct asked* asked) {
+  struct mitosis_prepared* here;
+
+  if (owner->machine != asked->machine) {
+    mitosis_refuse("resume: who was Connected as machine %u is machine %u: give both one number\n",
+                   asked->machine, owner->machine);
+    return false;
+  }
+  if (owner->machine != mitosis_shim_machine() || asked->is_agent) return true;
+  here = find_here(owner);
+  if (here) {
+    mitosis_prepared_put(here);
+    return true;
+  }
+  mitosis_refuse("resume: machine %u has this machine's number: load one of the two with another\n",
+                 owner->machine);
+  return false;
+}
+
 static int make_ways(struct mitosis_parent* p, const struct asked* asked) {
   struct mitosis_owner* owners = mitosis_zalloc(MITOSIS_MAX_OWNERS * sizeof(*owners));
   int error = owners ? 0 : -ENOMEM;
@@ -96,6 +116,7 @@ static int make_ways(struct mitosis_parent* p, const struct asked* asked) {
       error = -EOPNOTSUPP;
     }
   }
+  if (!error && !asked->prepared && !has_number(&owners[0], asked)) error = -EINVAL;
   if (!error) p->ways = mitosis_zalloc(count * sizeof(*p->ways));
   if (!error && !p->ways) error = -ENOMEM;
   for (i = 0; !error && i < count; i++) {

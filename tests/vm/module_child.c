@@ -116,6 +116,29 @@ int live_on(void) {
   return 0;
 }
 
+int fork_and_move(void) {
+  enum { AT = 500 * PAGE, SOFT_OFFLINE = 101 };  // <asm-generic/mman-common.h>
+  volatile unsigned char* const mapped = mapped_bytes;
+  int ends[2], status = -1;
+  char told = 0;
+  if (pipe(ends) != 0) return fail("pipe");
+  mapped[0] = mapped[0];  // from now on the kernel looks for its pages in forks as well
+  const pid_t pid = fork();
+  if (pid == 0) {
+    if (read(ends[0], &told, 1) != 1) _exit(fail("read"));
+    for (size_t i = AT; i < AT + PAGE; ++i) {
+      if (mapped[i] != byte_of(i, 14)) _exit(fail("a fork's page, of which another was moved"));
+    }
+    _exit(0);
+  }
+  mapped[AT] = mapped[AT];
+  if (madvise(mapped_bytes + AT, PAGE, SOFT_OFFLINE) != 0) return fail("MADV_SOFT_OFFLINE");
+  if (pid < 0 || write(ends[1], &told, 1) != 1) return fail("fork");
+  close(ends[0]);
+  close(ends[1]);
+  return waitpid(pid, &status, 0) == pid && status == 0 ? 0 : fail("the fork's status");
+}
+
 int fork_and_check(void) {
   const pid_t pid = fork();
   if (pid < 0) return fail("fork");

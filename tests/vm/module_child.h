@@ -25,6 +25,8 @@ int check_file(unsigned seed);
 int live_on(void);
 // The resumed process forks before it has touched most of its memory.
 int fork_and_check(void);
+// It forks, and the kernel moves a page in memory which it has then, and the fork has not.
+int fork_and_move(void);
 // Each generation ends once it has forked the next; the last one still gets the first's memory.
 int many_generations(void);
 // Touches pages that nobody has touched, as one loop does before and between two waits for files:

@@ -95,7 +95,10 @@ static int parent(int device, unsigned number, unsigned long handler, const char
   int wrong = kept != real * 3.0 ? fail("floating point") : 0;
   if (little) wrong |= find_touched();
   wrong |= check_file(16);
-  if (strcmp(what, "fork") == 0) wrong |= fork_and_check();
+  if (strcmp(what, "fork") == 0) {
+    if (ioctl(device, NIL, 0) == 0) wrong |= fork_and_move();
+    wrong |= fork_and_check();
+  }
   if (strcmp(what, "order") == 0) wrong |= touch_in_order();
   if (strcmp(what, "readers") == 0) wrong |= kill_readers();
   if (strcmp(what, "signals") == 0) wrong |= fork_among_signals();

@@ -3,6 +3,7 @@
 over TCP; that it asks no longer once the owner has said that the parent has ended; and that what a
 child has not fetched, its own children fetch from where it is."""
 
+import kernel_module
 import soft_roce
 from module_case import CALL, PROGRAM, SIGBUS, RemoteCase, begin, end_of, start, wait_until
 
@@ -86,6 +87,14 @@ class Ways(RemoteCase):
         self.assertEqual(self.owner.run(CALL, "reclaim", 96), (0, "reclaim: done\n"))
         said = self.other.run("sh", "-c", f"{PROGRAM} child 97; echo status $?")
         self.assertTrue(said[1].endswith(f"status {128 + SIGBUS}\n"), said)
+
+    def test_who_is_connected_by_a_wrong_number(self):
+        start(self.owner, "parent", 98, "memory")
+        self.other.must(CALL, "connect", 6, self.owner.address)
+        self.assertEqual(self.other.run(PROGRAM, "remote", 6, 98),
+                         (1, "resume: Invalid argument\n"))
+        self.assertIn("who was Connected as machine 6 is machine 0",
+                      "\n".join(kernel_module.log(self.other)[-3:]))
 
     def test_a_reclaim_is_asked_for_once(self):
         self.waiting_child(92)

@@ -23,7 +23,9 @@ static int refusal_of(struct mitosis_remote* r, const struct rdma_cm_event* even
     r->challenged = true;
     return -EAGAIN;
   }
-  if (refusal->error == -EAGAIN || refusal->error > 0 || refusal->error < -MAX_ERRNO)
+  // Who refuses has proven nothing, so it cannot say that what was asked for has ended (-ESTALE).
+  if (refusal->error == -EAGAIN || refusal->error == -ESTALE || refusal->error == -EINTR ||
+      refusal->error > 0 || refusal->error < -MAX_ERRNO)
     return -EPROTO;
   return refusal->error ? refusal->error : -EISCONN;  // who only asks is told so
 }
@@ -150,6 +152,7 @@ static int be_welcomed(struct mitosis_remote* r, const u8* key) {
   ib_dma_sync_single_for_cpu(r->id->device, r->welcome_piece.addr, sizeof(*w), DMA_FROM_DEVICE);
   mitosis_prove_handler(MITOSIS_OWNER, &r->hello, key, right);
   if (w->magic != MITOSIS_MAGIC || !mitosis_is_proof(w->proof, right)) return -EPROTO;
+  if (w->error == -ENOENT && r->hello.by == MITOSIS_BY_TARGET) return -ESTALE;
   if (w->error) return w->error < 0 && w->error >= -MAX_ERRNO ? w->error : -EPROTO;
   return 0;
 }

@@ -170,6 +170,14 @@ static int make_room(struct mitosis_capture* c, u64 pages, u64 runs) {
   return c->pages && c->runs ? 0 : -ENOMEM;
 }
 
+// Without the memory's lock, which others wait for.
+static int wait_for_busy(struct mitosis_capture* c) {
+  if (mutex_lock_killable(c->busy)) return -EINTR;
+  mutex_unlock(c->busy);
+  c->busy = NULL;
+  return 0;
+}
+
 int mitosis_capture_pages(struct mitosis_capture* c) {
   struct page** chunk = mitosis_zalloc(CHUNK * sizeof(*chunk));
   struct mm_struct* mm = current->mm;
@@ -191,6 +199,7 @@ int mitosis_capture_pages(struct mitosis_capture* c) {
         result == -ENOMEM && (c->page_count == c->room || c->run_count == c->run_room || c->wanted);
     mmap_write_unlock(mm);
     if (result == 0 || round == MAX_ROUNDS) break;
+    if (c->busy) result = wait_for_busy(c);
     if (full) {
       const bool runs = c->run_count == c->run_room;
       const u64 pages = max(c->room * 2, c->room + c->wanted);

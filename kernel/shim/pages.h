@@ -12,7 +12,7 @@ bool mitosis_has_bytes(const struct vm_area_struct* vma, unsigned long address);
 // ancestors.c: whether what the child has not fetched can be named; else it is brought.
 bool mitosis_ancestors_fit(const struct mitosis_child* child);
 // Under the write lock, after all mappings: adds it. 0 or an error; -ENOMEM with `wanted`: it needs
-// room for as many pages more.
+// room for as many pages more; -EBUSY with `busy`: once that is free.
 int mitosis_take_held(struct mitosis_capture* capture, struct mm_struct* mm);
 void mitosis_drop_held(struct mitosis_capture* capture);
 

@@ -10,6 +10,7 @@
 
 enum {
   RENEWALS = 3,             // within a lease
+  PASSED_OVER_MS = 60000,   // of owners that were not reached, in reading ahead
   UNKNOWN_LEASE_MS = 9000,  // until an ancestor's machine has told its
 };
 
@@ -258,7 +259,8 @@ bool mitosis_parent_is_here(const struct mitosis_parent* p) {
   return p->ways[0].prepared != NULL;
 }
 
-// A batch is of one owner, as a rule.
+// A batch is of one owner, as a rule. Its first page is the one that is waited for: of the others'
+// owners, who was not reached within the last minute is not asked now.
 void mitosis_parent_read(struct mitosis_parent* p, struct mitosis_read* reads, u32 count,
                          unsigned long since) {
   u32 first, run;
@@ -268,7 +270,8 @@ void mitosis_parent_read(struct mitosis_parent* p, struct mitosis_read* reads, u
 
     for (run = 1; first + run < count && reads[first + run].owner == owner;) run++;
     if (owner < p->way_count)
-      mitosis_way_read(&p->ways[owner], reads + first, run, since);
+      mitosis_way_read(&p->ways[owner], reads + first, run,
+                       first ? since - msecs_to_jiffies(PASSED_OVER_MS) : since);
     else
       reads[first].result = -EINVAL;
   }

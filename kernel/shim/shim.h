@@ -141,8 +141,8 @@ struct sockaddr_in;
 struct mitosis_remote* mitosis_remote_connect(const struct sockaddr_in* to, u64 handler,
                                               const u8* key);
 void* mitosis_remote_take_descriptor(struct mitosis_remote* remote, u64* bytes);
-// The same for who has a descriptor that names this owner: only its pages. -ENOENT or -EACCES: what
-// it names has ended.
+// The same for who has a descriptor that names this owner: only its pages. -ESTALE: what it names
+// has ended, and who says so is its owner.
 struct mitosis_remote* mitosis_remote_reach(const struct sockaddr_in* to,
                                             const struct mitosis_owner* owner);
 void mitosis_remote_close(struct mitosis_remote* remote);  // or null
@@ -194,6 +194,7 @@ struct mitosis_capture {
   u32 ancestor_count;
   struct mitosis_parent* parent;  // the ancestors', with a reference
   u64 wanted;                     // pages that found no room
+  struct mutex* busy;             // another has it, without which none of that is known
 };
 int mitosis_capture_pages(struct mitosis_capture* capture);
 void mitosis_capture_drop(struct mitosis_capture* capture);

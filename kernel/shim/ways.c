@@ -42,9 +42,8 @@ static int make_rdma(struct mitosis_way* way) {
     way->rdma = made;
     return 0;
   }
-  // No such handler, or another one that has its number by now.
-  if (error == -ENOENT || error == -EACCES) return -ESTALE;
-  if (error == -EINTR) return error;
+  // A refusal is nobody's word: over TCP the owner proves itself.
+  if (error == -ESTALE || error == -EINTR) return error;
   mitosis_refuse("machine %u cannot be read by RDMA: error %d\n", way->owner.machine, error);
   return put_off(way);
 }
@@ -97,12 +96,14 @@ static int read_all(struct mitosis_way* way, struct mitosis_read* reads, u32 cou
 static int read_in_turn(struct mitosis_way* way, struct mitosis_read* reads, u32 count,
                         unsigned long since) {
   int error;
+  u32 i;
 
   if (way->ended) return -ESTALE;
   // Who has waited while another tried in vain has waited long enough.
   if (way->failed && time_after_eq(way->failed_at, since)) return -ETIMEDOUT;
   error = read_all(way, reads, count);
   way->ended = error == -ESTALE;
+  for (i = 0; !error && i < count; i++) way->ended |= reads[i].result == -ESTALE;
   if (error && error != -EINTR && error != -EINVAL) {
     way->failed = true;
     way->failed_at = jiffies;

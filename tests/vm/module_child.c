@@ -131,8 +131,11 @@ int fork_and_move(void) {
     }
     _exit(0);
   }
+  // Its mapping begins behind the fork's now, so the kernel comes to the fork's first.
+  if (mprotect(mapped_bytes, PAGE, PROT_READ) != 0) return fail("mprotect");
   mapped[AT] = mapped[AT];
   if (madvise(mapped_bytes + AT, PAGE, SOFT_OFFLINE) != 0) return fail("MADV_SOFT_OFFLINE");
+  if (mprotect(mapped_bytes, PAGE, PROT_READ | PROT_WRITE) != 0) return fail("mprotect back");
   if (pid < 0 || write(ends[1], &told, 1) != 1) return fail("fork");
   close(ends[0]);
   close(ends[1]);

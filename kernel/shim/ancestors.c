@@ -67,10 +67,12 @@ static int share(struct mitosis_capture* c, struct mitosis_held* held,
                  struct mitosis_prepared* prepared) {
   bool there;
   u64 i;
+  int result;
 
   if (down_read_killable(&prepared->lock)) return -EINTR;
   there = prepared->pages && held->source <= prepared->page_count &&
           held->count <= prepared->page_count - held->source;
+  result = there;
   if (there && held->count > c->room - c->page_count) {
     c->wanted += held->count;
   } else if (there) {
@@ -79,6 +81,10 @@ static int share(struct mitosis_capture* c, struct mitosis_held* held,
     for (i = 0; i < held->count; i++) {
       struct page* page = prepared->pages[held->source + i];
 
+      if (mitosis_is_crowded(page)) {
+        result = -EOVERFLOW;
+        break;
+      }
       get_page(page);
       c->pages[c->page_count++] = page;
     }
@@ -86,7 +92,7 @@ static int share(struct mitosis_capture* c, struct mitosis_held* held,
     held->owner = 0;
   }
   up_read(&prepared->lock);
-  return there;
+  return result;
 }
 
 // Which of the new descriptor's owners that one is.

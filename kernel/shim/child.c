@@ -35,7 +35,7 @@ static void destroy(struct mitosis_child* child) {
   mitosis_statistics_leave(child);
   if (child->core) mitosis_core_close(child->core);
   mitosis_cache_put(child->cache);
-  mitosis_parent_put(child->parent);
+  mitosis_parent_leave(child->parent);
   mitosis_free(child);
   mitosis_count_all(children_now, -1);
 }
@@ -61,7 +61,7 @@ static struct mitosis_child* allocate(struct mitosis_parent* parent, struct mito
   child->notifier.ops = &notifier_operations;
   mitosis_profile_join(child);
   mitosis_statistics_join(child);
-  child->parent = mitosis_parent_get(parent);
+  child->parent = mitosis_parent_join(parent);
   return child;
 }
 

@@ -21,6 +21,8 @@ static int __init mitosis_begin(void) {
   }
   error = mitosis_auth_begin(port != 0);
   if (error) return error;
+  error = mitosis_parents_begin();
+  if (error) goto no_parents;
   error = mitosis_children_begin();
   if (error) goto no_children;
   error = mitosis_server_begin(port);
@@ -44,6 +46,8 @@ static int __init mitosis_begin(void) {
 no_server:
   mitosis_children_end();
 no_children:
+  mitosis_parents_end();
+no_parents:
   mitosis_auth_end();
   return error;
 }
@@ -56,6 +60,7 @@ static void __exit mitosis_end(void) {
   mitosis_listener_end();
   mitosis_server_end();
   mitosis_children_end();
+  mitosis_parents_end();
   mitosis_machines_forget();
   mitosis_auth_end();
 }

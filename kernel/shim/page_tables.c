@@ -130,6 +130,10 @@ static int take_table(struct mitosis_capture* c, struct vm_area_struct* vma, uns
         if (exclusive) ClearPageAnonExclusive(page);
       }
     }
+    if (mitosis_is_crowded(page)) {
+      result = -EOVERFLOW;
+      break;
+    }
     *to++ = copy ? mark(c, page) : page;
     folio_get(folio);
   }
@@ -148,6 +152,7 @@ static int take_pmd(struct mitosis_capture* c, struct vm_area_struct* vma, unsig
   u64 i;
 
   if (!PageAnon(head) && !head->mapping) return 0;  // the huge zero page
+  if (mitosis_is_crowded(head)) return -EOVERFLOW;
   if (PageAnon(head) && !mitosis_core_copies()) {
     if (PageAnonExclusive(head) && page_needs_cow_for_dma(vma, head)) {
       mitosis_refuse("prepare: memory at %lx: a device writes to a huge page\n", address);

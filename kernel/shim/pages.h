@@ -24,6 +24,10 @@ int mitosis_take_mapping(struct mitosis_capture* capture, struct vm_area_struct*
 void mitosis_take_end(struct mm_struct* mm);
 // Pages that are marked to be copied are until then not the capture's own.
 int mitosis_copy_marked(struct mitosis_capture* capture);
+// Whether so many have the page that one more, or a huge page's, might let its count overflow.
+static inline bool mitosis_is_crowded(struct page* page) {
+  return page_ref_count(compound_head(page)) > INT_MAX / 2;
+}
 static inline struct page* mitosis_plain_page(struct page* page) {
   return (struct page*)((unsigned long)page & ~1ul);
 }

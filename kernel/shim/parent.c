@@ -23,17 +23,30 @@ static unsigned long renewal_in(const struct mitosis_way* way) {
   return max_t(unsigned long, HZ, msecs_to_jiffies(lease_ms / RENEWALS));
 }
 
+// Of their own: a machine that does not answer holds one up for seconds, and that shall be neither
+// another lease's nor the kernel's own work.
+static struct workqueue_struct* renewals;
+
+int mitosis_parents_begin(void) {
+  renewals = alloc_workqueue("mitosis_renewals", WQ_UNBOUND, MITOSIS_MAX_OWNERS);
+  return renewals ? 0 : -ENOMEM;
+}
+
+void mitosis_parents_end(void) {
+  destroy_workqueue(renewals);
+}
+
 // One that fails is tried again the next time.
 static void renew(struct work_struct* work) {
   struct mitosis_way* way = container_of(to_delayed_work(work), struct mitosis_way, renewal);
 
   mitosis_agent_renew(&way->address, &way->owner, &way->lease_ms);
-  if (way->lease_ms) queue_delayed_work(system_long_wq, &way->renewal, renewal_in(way));
+  if (way->lease_ms) queue_delayed_work(renewals, &way->renewal, renewal_in(way));
 }
 
 static void begin_renewals(struct mitosis_way* way, u64 lease_ms) {
   way->lease_ms = lease_ms;
-  if (lease_ms) queue_delayed_work(system_long_wq, &way->renewal, renewal_in(way));
+  if (lease_ms) queue_delayed_work(renewals, &way->renewal, renewal_in(way));
 }
 
 // -- the ways ------------------------------------------------------------------------------------
@@ -163,6 +176,21 @@ static void destroy_now(struct kref* references) {
 }
 void mitosis_parent_put(struct mitosis_parent* p) {
   if (p) kref_put(&p->references, destroy_now);
+}
+
+struct mitosis_parent* mitosis_parent_join(struct mitosis_parent* p) {
+  atomic_long_inc(&p->children);
+  return mitosis_parent_get(p);
+}
+
+// Who stays prepared with these ancestors only renews their leases: it keeps no device from going.
+void mitosis_parent_leave(struct mitosis_parent* p) {
+  u32 i;
+
+  if (atomic_long_dec_and_test(&p->children)) {
+    for (i = 0; i < p->way_count; i++) mitosis_way_rest(&p->ways[i]);
+  }
+  mitosis_parent_put(p);
 }
 
 static void end(struct work_struct* work) {

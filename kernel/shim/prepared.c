@@ -55,6 +55,8 @@ void mitosis_prepared_revoke(struct mitosis_prepared* prepared) {
   down_write(&prepared->lock);
   mitosis_export_drop(prepared);
   drop_pages(prepared);
+  mitosis_parent_put_later(prepared->ancestors);
+  prepared->ancestors = NULL;
   up_write(&prepared->lock);
 }
 

@@ -161,6 +161,11 @@ struct mitosis_parent* mitosis_parent_here(struct mitosis_prepared* prepared);
 struct mitosis_parent* mitosis_parent_elsewhere(u32 machine, u64 handler, const u8* key);
 struct mitosis_parent* mitosis_parent_get(struct mitosis_parent* parent);
 void mitosis_parent_put(struct mitosis_parent* parent);  // or null
+// The same for a child: once the last one has left no connection stands.
+struct mitosis_parent* mitosis_parent_join(struct mitosis_parent* parent);
+void mitosis_parent_leave(struct mitosis_parent* parent);
+int mitosis_parents_begin(void);
+void mitosis_parents_end(void);  // once none is left
 // For who has locks: its connections' ends may be long.
 void mitosis_parent_put_later(struct mitosis_parent* parent);  // or null
 const void* mitosis_parent_descriptor(const struct mitosis_parent* parent, u64* bytes);

@@ -130,6 +130,13 @@ void mitosis_way_read(struct mitosis_way* way, struct mitosis_read* reads, u32 c
   }
 }
 
+void mitosis_way_rest(struct mitosis_way* way) {
+  mutex_lock(&way->lock);
+  close_rdma(way);
+  mitosis_lane_close(way);
+  mutex_unlock(&way->lock);
+}
+
 void mitosis_way_close(struct mitosis_way* way) {
   close_rdma(way);
   mitosis_lane_close(way);

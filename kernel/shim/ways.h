@@ -34,6 +34,7 @@ struct mitosis_way {
 
 struct mitosis_parent {
   struct kref references;
+  atomic_long_t children;
   struct work_struct end;
   const void* descriptor;
   u64 bytes;
@@ -45,6 +46,7 @@ struct mitosis_parent {
 // ways.c: the results are in the reads; none is pending afterwards. `since`: as parent.c's.
 void mitosis_way_read(struct mitosis_way* way, struct mitosis_read* reads, u32 count,
                       unsigned long since);
+void mitosis_way_rest(struct mitosis_way* way);  // what is read next makes its connection anew
 void mitosis_way_close(struct mitosis_way* way);
 
 // lanes.c: once. 0, or an error, after which some are pending and no lane stands.

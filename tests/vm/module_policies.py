@@ -103,6 +103,13 @@ class Policies(RemoteCase):
             wait_until(self.other, f"grep -q 'child fine' /run/{out}")
         taken = self.statistics(self.other)["doorbells"] - before
         self.assertLess(taken, 1.3 * numbers["doorbells"])  # of one child, not of two
+        # One that prepares itself takes along once what it has of the cache.
+        pages = [self.statistics(self.owner)["pages"]]
+        for words in (("parent", 24, "again"), ("child", 24)):
+            said = begin(self.owner, f"/run/{words[0]}", PROGRAM, *words)
+            self.assertTrue(said.startswith("prepared "), said)
+            pages.append(self.statistics(self.owner)["pages"])
+        self.assertLess(pages[2] - pages[1], pages[1] - pages[0] + 32)
 
     def test_copy(self):
         self.check("copy")

@@ -54,9 +54,7 @@ class Goes final : public RdmaSide, public Registrar, public TargetObserver {
   Result<rpc::PiecesReply> query_pieces(const TargetName&) override { return gone; }
   Result<rpc::ud::Way> way() const override { return gone; }
   void on_session_end(std::uint64_t) override {}
-  Result<std::unique_ptr<Registration>> for_landing(MutableBytes) noexcept override {
-    return gone;
-  }
+  Result<std::unique_ptr<Registration>> for_landing(MutableBytes) noexcept override { return gone; }
   void on_open(const Parent&) override {}
   void on_close(const TargetName&) override {}
 };

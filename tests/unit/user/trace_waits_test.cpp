@@ -160,6 +160,11 @@ TEST(CallBehindRestart, IsToldByTheCodeOrByTheArgumentsOrNotAtAll) {
   EXPECT_EQ(of(in_call(elsewhere, 3, 500, 0), Bytes(nanosleep, sizeof nanosleep)),
             std::uint64_t{SYS_poll})
       << "what the code says does not fit";
+  constexpr std::uint8_t futex[] = {0xb8, SYS_futex, 0, 0, 0};
+  EXPECT_EQ(of(in_call(elsewhere, 128, 2, time_at), Bytes(futex, sizeof futex)),
+            std::uint64_t{SYS_futex})
+      << "its word has changed since";
+  EXPECT_EQ(of(in_call(elsewhere, 128, 2, time_at)), 0u) << "a poll, or a futex's changed word";
 }
 
 TEST(FreezeRefused, AProcessThatMayNotForkIsToldSoAtOnceAndSleepsOn) {

@@ -31,9 +31,15 @@ namespace detail {
 inline constexpr std::array<std::uint64_t, 4> restartable = {SYS_nanosleep, SYS_futex,
                                                              SYS_clock_nanosleep, SYS_poll};
 
-/// Whether the registers can be that call's arguments.
+/// How much speaks for a call but its arguments.
+enum class Told : std::uint8_t { nothing, by_code };
+
+/// Whether the registers can be that call's arguments. The word that a futex waits at may have
+/// changed since the wait was interrupted: that speaks against the call only where nothing else
+/// speaks for it. Entered again it then returns EAGAIN, as the restart itself would have.
 template <class Memory>
-bool fits(std::uint64_t number, const Registers& r, const Memory& memory) {
+bool fits(std::uint64_t number, const Registers& r, const Memory& memory,
+          Told told = Told::nothing) {
   constexpr std::uint64_t lowest = 1u << 16;  // vm.mmap_min_addr: no pointer is below
   const auto is_pointer = [](std::uint64_t value) { return value >= lowest; };
   const auto is_int = [](std::uint64_t value) {
@@ -52,8 +58,8 @@ bool fits(std::uint64_t number, const Registers& r, const Memory& memory) {
       const std::uint32_t what = word(reg_rsi) & ~flags;
       constexpr std::uint32_t wait = 0, wait_bitset = 9;
       return (what == wait || what == wait_bitset) && is_pointer(r[reg_rdi]) &&
-             r[reg_rdi] % 4 == 0 && memory.holds(r[reg_rdi], word(reg_rdx)) &&
-             memory.is_time(r[reg_r10]);
+             r[reg_rdi] % 4 == 0 && memory.is_time(r[reg_r10]) &&
+             (told == Told::by_code || memory.holds(r[reg_rdi], word(reg_rdx)));
     }
     case SYS_clock_nanosleep: {
       const auto clock = static_cast<std::int32_t>(word(reg_rdi));  // negative: a process's
@@ -79,13 +85,16 @@ std::uint64_t call_behind_restart(const Registers& r, Bytes before, const Memory
     std::uint32_t number = 0;
     std::memcpy(&number, before.data() + at + 1, sizeof number);
     for (const std::uint64_t call : detail::restartable) {
-      if (number == call && detail::fits(call, r, memory)) return call;
+      if (number == call && detail::fits(call, r, memory, detail::Told::by_code)) return call;
     }
   }
   std::uint64_t only = 0;
   for (const std::uint64_t call : detail::restartable) {
     if (!detail::fits(call, r, memory)) continue;
-    if (only != 0 && call == SYS_poll) return only;
+    // A poll that is none would write where its array is.
+    if (call == SYS_poll &&
+        (only != 0 || detail::fits(SYS_futex, r, memory, detail::Told::by_code)))
+      return only;
     if (only != 0) return 0;
     only = call;
   }

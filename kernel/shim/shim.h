@@ -156,7 +156,6 @@ int mitosis_agent_ping(const struct sockaddr_in* to, u32 machine);
 
 // parent.c: a prepared parent, of this machine or another's, which its children here share. Else an
 // error in the pointer; the log says why.
-struct mitosis_parent;
 struct mitosis_parent* mitosis_parent_here(struct mitosis_prepared* prepared);
 struct mitosis_parent* mitosis_parent_elsewhere(u32 machine, u64 handler, const u8* key);
 struct mitosis_parent* mitosis_parent_get(struct mitosis_parent* parent);

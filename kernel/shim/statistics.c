@@ -8,6 +8,7 @@ atomic64_t mitosis_counters[MITOSIS_COUNTERS];
 
 static LIST_HEAD(children);
 static DEFINE_MUTEX(children_lock);
+static struct mitosis_brought ended;  // by children that have gone
 
 void mitosis_statistics_join(struct mitosis_child* child) {
   mutex_lock(&children_lock);
@@ -16,41 +17,34 @@ void mitosis_statistics_join(struct mitosis_child* child) {
 }
 
 void mitosis_statistics_leave(struct mitosis_child* child) {
-  struct mitosis_brought b = {};
-
   mutex_lock(&children_lock);
-  if (child->core) mitosis_core_count(child->core, &b);
+  if (child->core) mitosis_core_count(child->core, &ended);
   list_del(&child->counted);
-  mitosis_count_all(zero_pages, b.zeros);
-  mitosis_count_all(fetched_pages, b.fetched);
-  mitosis_count_all(cached_pages, b.cached);
-  mitosis_count_all(dropped_pages, b.dropped);
-  mitosis_count_all(reads, b.reads);
-  mitosis_count_all(read_bytes, b.bytes);
   mutex_unlock(&children_lock);
 }
 
 void mitosis_statistics_read(struct mitosis_statistics* into) {
-  struct mitosis_brought b = {};
   const struct mitosis_child* child;
+  struct mitosis_brought all;
   u64* words = (u64*)into;
   unsigned int i;
 
-  mutex_lock(&children_lock);
   for (i = 0; i < MITOSIS_COUNTERS; i++) words[i] = atomic64_read(&mitosis_counters[i]);
+  mutex_lock(&children_lock);
+  all = ended;
   // Not under a child's own lock, which is kept for as long as its owner is waited for.
   list_for_each_entry(child, &children, counted) {
     const void* core = READ_ONCE(child->core);
 
-    if (core) mitosis_core_count(core, &b);
+    if (core) mitosis_core_count(core, &all);
   }
   mutex_unlock(&children_lock);
-  into->zero_pages += b.zeros;
-  into->fetched_pages += b.fetched;
-  into->cached_pages += b.cached;
-  into->dropped_pages += b.dropped;
-  into->reads += b.reads;
-  into->read_bytes += b.bytes;
+  into->zero_pages = all.zeros;
+  into->fetched_pages = all.fetched;
+  into->cached_pages = all.cached;
+  into->dropped_pages = all.dropped;
+  into->reads = all.reads;
+  into->read_bytes = all.bytes;
 }
 
 void mitosis_count_prepare(int error) {

@@ -166,3 +166,16 @@ class RemoteCase(ModuleCase):
     def load_on(cls, machine, *parameters, secret=SECRET):
         kernel_module.load(machine, cls.module, f"port={PORT}", f"machine={machine.number}",
                            f"secret={secret}", *parameters)
+
+
+class LoadedOnce(RemoteCase):
+    """On modules that are loaded once for all its tests."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.addClassCleanup(cls.unload)
+        cls.load()
+
+    def setUp(self):
+        self.addCleanup(self.end_all)

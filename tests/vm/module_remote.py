@@ -6,7 +6,7 @@ import pathlib
 import time
 
 import kernel_module
-from module_case import CALL, END_ALL, PROGRAM, SIGBUS, RemoteCase, begin, end, start, wait_until
+from module_case import CALL, END_ALL, PROGRAM, SIGBUS, LoadedOnce, begin, end, start, wait_until
 from module_ends import Ends
 from module_policies import touched_in_order
 
@@ -16,19 +16,9 @@ ORIGINAL = pathlib.Path(__file__).resolve().parents[2] / "examples/ioctl_client.
 FAIL_AT = "/sys/module/mitosis/parameters/test_fail_at"
 
 
-class Remote(Ends, RemoteCase):
-    """On modules that are loaded once for all of them."""
+class Remote(Ends, LoadedOnce):
 
     patience = 30
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.addClassCleanup(cls.unload)
-        cls.load()
-
-    def setUp(self):
-        self.addCleanup(self.end_all)
 
     def test_children_on_another_machine(self):
         start(self.owner, "parent", 73, "memory")

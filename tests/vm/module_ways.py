@@ -5,22 +5,15 @@ child has not fetched, its own children fetch from where it is."""
 
 import kernel_module
 import soft_roce
-from module_case import CALL, PROGRAM, SIGBUS, RemoteCase, begin, end_of, start, wait_until
+from module_case import CALL, PROGRAM, SIGBUS, LoadedOnce, begin, end_of, start, wait_until
 
 MOST = 1200  # pages of its memory, at least
 
 
-class Ways(RemoteCase):
-    """On modules that are loaded once for all of them."""
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.addClassCleanup(cls.unload)
-        cls.load()
+class Ways(LoadedOnce):
 
     def setUp(self):
-        self.addCleanup(self.end_all)
+        super().setUp()
         self.addCleanup(self.cluster.switch.pass_roce, True)
         self.addCleanup(self.cluster.switch.pass_tcp, True)
 

@@ -3,14 +3,17 @@
 
 import os
 import signal
+import time
 
 from agents import Agents
 from case import Case
+from parent_program import prepare
 
 PEER = os.environ.get("MITOSIS_VERBS_PEER", "")
 PAGE_SECONDS = 5  # --page-deadline
 ENDED = -signal.SIGKILL  # SIGBUS where the kernel has UFFDIO_POISON: not before Linux 6.6
 SLACK_SECONDS = 5  # of emulated machines
+POLICY = "rc+ondemand+none+cow"
 
 
 class VerbsCase(Case):
@@ -41,6 +44,32 @@ class VerbsCase(Case):
         begun = self.agents.begin(machine, "resume", "0", handler, env={"MITOSIS_KEY": key})
         self.wait_for_file(machine, "/run/reading", lambda: self.agents.log(machine))
         return begun
+
+
+class OwnerEnds:
+    """What becomes of a child on machine 1 whose parent on machine 0, of `MIB`, ends in mid-read: a
+    VerbsCase's. The last of its tests leaves machine 0 dead."""
+
+    MIB = 4
+
+    def test_a_reclaimed_parent_ends_its_children(self):
+        key, _ = prepare(self.agents, self.machines[0], 52, POLICY, self.MIB)
+        begun = self.begin_slow_child(self.machines[1], 52, key)
+        self.assertEqual(self.agents.mitosis(self.machines[0], "reclaim", "52")[0], 0)
+        began = time.monotonic()
+        status, said = self.machines[1].finish(begun)
+        self.assertEqual(status, ENDED, said)
+        self.assertLess(time.monotonic() - began, PAGE_SECONDS + SLACK_SECONDS)
+
+    def test_z_a_dead_machine_ends_the_children_of_its_parents(self):
+        """The last one: the machine does not come back."""
+        key, _ = prepare(self.agents, self.machines[0], 54, POLICY, self.MIB)
+        begun = self.begin_slow_child(self.machines[1], 54, key)
+        began = time.monotonic()
+        self.machines[0].kill()
+        status, said = self.machines[1].finish(begun)
+        self.assertEqual(status, ENDED, said)
+        self.assertLess(time.monotonic() - began, PAGE_SECONDS + SLACK_SECONDS)
 
 
 class FabricCase(Case):

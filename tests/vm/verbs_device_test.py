@@ -5,9 +5,8 @@
 import soft_roce
 from case import run_or_skip
 from parent_program import prepare
-from verbs_case import VerbsCase
+from verbs_case import POLICY, VerbsCase
 
-POLICY = "rc+ondemand+none+cow"
 COPY = "rc+prefetch8+none+copy"
 
 

@@ -7,9 +7,8 @@ import time
 import soft_roce
 from case import run_or_skip
 from parent_program import prepare
-from verbs_case import ENDED, PAGE_SECONDS, SLACK_SECONDS, VerbsCase
+from verbs_case import POLICY, OwnerEnds, VerbsCase
 
-POLICY = "rc+ondemand+none+cow"
 HOPS = """
 import hashlib, os, sys, mitosis
 mine = bytearray(os.urandom(1 << 20)) * 4
@@ -30,7 +29,7 @@ os.system("sleep 1000")
 """
 
 
-class Ends(VerbsCase):
+class Ends(OwnerEnds, VerbsCase):
 
     def test_three_hops(self):
         first, second, third = self.machines
@@ -62,15 +61,6 @@ class Ends(VerbsCase):
         self.assertIn("no mlx5 device; use an rc policy, or --fabric tcp", said)
         self.assertIn("here rc+ondemand+none+cow", said)
 
-    def test_a_reclaimed_parent_ends_its_children(self):
-        key, _ = prepare(self.agents, self.machines[0], 52, POLICY, 4)
-        begun = self.begin_slow_child(self.machines[1], 52, key)
-        self.assertEqual(self.agents.mitosis(self.machines[0], "reclaim", "52")[0], 0)
-        began = time.monotonic()
-        status, said = self.machines[1].finish(begun)
-        self.assertEqual(status, ENDED, said)
-        self.assertLess(time.monotonic() - began, PAGE_SECONDS + SLACK_SECONDS)
-
     def test_a_link_that_is_down_for_a_while_costs_no_byte(self):
         key, data = prepare(self.agents, self.machines[0], 53, POLICY, 2)
         begun = self.begin_slow_child(self.machines[1], 53, key)
@@ -98,15 +88,6 @@ class Ends(VerbsCase):
         self.wait_for(lambda: self.agents.log(owner).count(told) == 2,
                       lambda: self.agents.log(owner))
 
-    def test_z_a_dead_machine_ends_the_children_of_its_parents(self):
-        """The last one: the machine does not come back."""
-        key, _ = prepare(self.agents, self.machines[0], 54, POLICY, 4)
-        begun = self.begin_slow_child(self.machines[1], 54, key)
-        began = time.monotonic()
-        self.machines[0].kill()
-        status, said = self.machines[1].finish(begun)
-        self.assertEqual(status, ENDED, said)
-        self.assertLess(time.monotonic() - began, PAGE_SECONDS + SLACK_SECONDS)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,14 @@
 """Remote fork by RDMA over soft-iWARP: what differs of it from soft-RoCE, and how it ends."""
 
 import json
-import time
 
 import soft_iwarp
 from agents import COMMAND
 from case import run_or_skip
 from parent_program import prepare
-from verbs_case import ENDED, PAGE_SECONDS, SLACK_SECONDS, FabricCase, VerbsCase
+from verbs_case import FabricCase, OwnerEnds, VerbsCase
 
 POLICIES = ("rc+prefetch8+none+cow", "rc+prefetch32+local+copy")
-MIB = 2
 
 
 class FabricOverIwarp(FabricCase):
@@ -35,10 +33,11 @@ class FabricOverIwarp(FabricCase):
         self.check("hundred_by_cm", seconds=250)
 
 
-class OverIwarp(VerbsCase):
+class OverIwarp(OwnerEnds, VerbsCase):
 
     COUNT = 2
     RDMA = soft_iwarp
+    MIB = 2
 
     def test_the_device_is_listed_with_its_interface_and_address(self):
         machine = self.machines[0]
@@ -54,35 +53,17 @@ class OverIwarp(VerbsCase):
         owner, reader = self.machines
         for handler, policy in enumerate(POLICIES, 60):
             with self.subTest(policy=policy):
-                key, data = prepare(self.agents, owner, handler, policy, MIB)
+                key, data = prepare(self.agents, owner, handler, policy, self.MIB)
                 self.wait_until_registered(owner, handler)
                 before = soft_iwarp.read_bytes(reader)
                 # Two: the first one's first pages come while the connection is made.
                 for _ in range(2):
                     self.assertEqual(self.resume(reader, 0, handler, key),
                                      (5, f"child {data} vm1\n"), self.agents.log(reader))
-                self.assertGreater(soft_iwarp.read_bytes(reader) - before, MIB << 19,
+                self.assertGreater(soft_iwarp.read_bytes(reader) - before, self.MIB << 19,
                                    self.agents.log(reader))
                 self.assertEqual(self.agents.mitosis(owner, "reclaim", handler)[0], 0)
 
-    def test_a_reclaimed_parent_ends_its_children(self):
-        key, _ = prepare(self.agents, self.machines[0], 62, "rc+ondemand+none+cow", MIB)
-        begun = self.begin_slow_child(self.machines[1], 62, key)
-        self.assertEqual(self.agents.mitosis(self.machines[0], "reclaim", "62")[0], 0)
-        began = time.monotonic()
-        status, said = self.machines[1].finish(begun)
-        self.assertEqual(status, ENDED, said)
-        self.assertLess(time.monotonic() - began, PAGE_SECONDS + SLACK_SECONDS)
-
-    def test_z_a_dead_machine_ends_the_children_of_its_parents(self):
-        """The last one: the machine does not come back."""
-        key, _ = prepare(self.agents, self.machines[0], 63, "rc+ondemand+none+cow", MIB)
-        begun = self.begin_slow_child(self.machines[1], 63, key)
-        began = time.monotonic()
-        self.machines[0].kill()
-        status, said = self.machines[1].finish(begun)
-        self.assertEqual(status, ENDED, said)
-        self.assertLess(time.monotonic() - began, PAGE_SECONDS + SLACK_SECONDS)
 
 
 if __name__ == "__main__":

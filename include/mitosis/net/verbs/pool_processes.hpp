@@ -11,6 +11,7 @@
 
 #include <mitosis/base/unique_fd.hpp>
 #include <mitosis/net/pool/attach.hpp>
+#include <mitosis/net/pool/comers.hpp>
 #include <mitosis/net/pool/transfer.hpp>
 #include <mitosis/net/tcp/clock.hpp>
 #include <mitosis/net/verbs/memory_region.hpp>
@@ -39,7 +40,7 @@ class PoolProcesses {
   /// They attach at `listener` (pool::listen_at), which like `domain`, for their memory, must
   /// outlive this.
   PoolProcesses(const ProtectionDomain& domain, int listener, PoolLimits limits)
-      : domain_(&domain), listener_(listener), limits_(std::move(limits)) {}
+      : domain_(&domain), limits_(std::move(limits)), comers_(listener) {}
 
   /// All that a process shares, as it was registered. It must be attached.
   [[nodiscard]] const MemoryRegion& region(pool::ProcessId id) const { return *all_.at(id).region; }
@@ -57,15 +58,13 @@ class PoolProcesses {
   void watch(std::vector<pollfd>& waiting) {
     first_ = waiting.size();
     watched_.clear();
-    waiting.push_back({listener_, POLLIN, 0});
     for (const auto& [id, process] : all_) {
       if (!process.socket) continue;
       watched_.push_back(id);
       waiting.push_back({process.socket.get(), POLLIN, 0});
       waiting.push_back({process.doorbell.get(), POLLIN, 0});
     }
-    watched_comers_ = comers_.size();
-    for (const Comer& comer : comers_) waiting.push_back({comer.socket.get(), POLLIN, 0});
+    comers_.watch(waiting);
   }
   /// After poll(2) of these: calls `gone(id)` of processes that have ended, and `come(id, area,
   /// data)` of new ones.
@@ -89,35 +88,25 @@ class PoolProcesses {
       all_bytes->fetch_sub(bytes);
     }
   };
-  /// Has connected, and not sent its packet yet. Nobody else waits for it.
-  struct Comer {
-    UniqueFd socket;
-    Time deadline;
-  };
-  static constexpr std::size_t max_comers = 64;
-  static constexpr std::uint64_t comer_ms = 10'000;
 
   template <class Come>
   void attach(UniqueFd socket, Come& come);
   [[nodiscard]] bool has_room(uid_t user, std::uint64_t bytes) const;
 
   const ProtectionDomain* domain_;
-  int listener_;
   PoolLimits limits_;
   std::atomic<std::uint64_t> bytes_used_{0};
   std::map<pool::ProcessId, Process> all_;
-  std::vector<Comer> comers_;  ///< oldest first
+  pool::Comers comers_;
   pool::ProcessId last_ = 0;
   // Of the last `watch`: where in it, and who.
   std::size_t first_ = 0;
   std::vector<pool::ProcessId> watched_;
-  std::size_t watched_comers_ = 0;
 };
 
 template <class Gone, class Come>
 void PoolProcesses::attend(const std::vector<pollfd>& waiting, Gone gone, Come come) {
-  const bool called = waiting[first_].revents != 0;
-  const pollfd* at = waiting.data() + first_ + 1;
+  const pollfd* at = waiting.data() + first_;
   // A process says nothing on its socket: it is its end.
   for (const pool::ProcessId id : watched_) {
     Process& process = all_.at(id);
@@ -131,16 +120,7 @@ void PoolProcesses::attend(const std::vector<pollfd>& waiting, Gone gone, Come c
     }
     at += 2;
   }
-  for (std::size_t i = 0; i < watched_comers_; ++i) {
-    if ((at++)->revents != 0) attach(std::move(comers_[i].socket), come);
-  }
-  const Time now = tcp::monotonic_now();
-  std::erase_if(comers_,
-                [now](const Comer& comer) { return !comer.socket || now >= comer.deadline; });
-  if (!called) return;
-  UniqueFd socket(::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (comers_.size() >= max_comers) comers_.erase(comers_.begin());
-  if (socket) comers_.push_back({std::move(socket), tcp::deadline_in(comer_ms)});
+  (void)comers_.attend(waiting, [&](UniqueFd socket) { attach(std::move(socket), come); });
 }
 
 inline bool PoolProcesses::has_room(uid_t user, std::uint64_t bytes) const {

@@ -24,6 +24,7 @@
 #include <mitosis/fork/user/agent/options.hpp>
 #include <mitosis/fork/user/agent/session.hpp>
 #include <mitosis/fork/user/agent/worker_adopt.hpp>
+#include <mitosis/fork/user/agent/worker_device.hpp>
 #include <mitosis/fork/user/agent/worker_impl.hpp>
 #include <mitosis/fork/user/local/connect.hpp>
 #include <mitosis/fork/user/restore/launch.hpp>
@@ -164,10 +165,7 @@ inline int run_worker(const AgentOptions& options, StateTable& table,
     const timespec wait = {tick.count() / 1000, (tick.count() % 1000) * 1'000'000};
     if (::sigtimedwait(&stop, nullptr, &wait) == SIGTERM) return 0;
     (*worker)->on_tick();
-    if (auto r = (*worker)->look_after_device(); !r) {
-      spdlog::warn("{}; the next worker goes on", describe(r.error()));
-      (void)::raise(SIGKILL);
-    }
+    if (auto r = (*worker)->look_after_device(); !r) leave_to_next_worker(r.error());
   }
 }
 

@@ -97,6 +97,7 @@ class Worker {
   Result<void> open(Inheritance inherited);
   Result<void> use_device(int images);
   void adopt_parents();
+  void note_device_failure();
   [[nodiscard]] std::uint64_t device_pause_left() const;
   void use_datagrams();
   void hold_pool(int listener);
